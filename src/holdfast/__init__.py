@@ -1,0 +1,124 @@
+"""Holdfast: call other people's services, and survive them.
+
+    from holdfast import ClientConfig, ResilientClient
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from holdfast._version import __version__
+
+if TYPE_CHECKING:
+    from holdfast.call import Call
+    from holdfast.client import ResilientClient, create_resilient_client
+    from holdfast.config import (
+        BulkheadConfig,
+        CacheConfig,
+        CircuitBreakerConfig,
+        ClientConfig,
+        LoggingConfig,
+        RateLimitConfig,
+        RetryBudgetConfig,
+        RetryConfig,
+        TimeoutConfig,
+    )
+    from holdfast.core.outcome import Outcome
+    from holdfast.exceptions import (
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        CircuitOpenError,
+        ClientClosedError,
+        ConflictError,
+        DeadlineExceededError,
+        HoldfastError,
+        InvalidRequestError,
+        MaxRetriesExceededError,
+        MyAPIError,
+        NotFoundError,
+        PoolTimeoutError,
+        RateLimitError,
+        ResponseError,
+        ServerError,
+        ServerTimeoutError,
+        ServiceUnavailableError,
+        TooManyRedirectsError,
+        WebhookError,
+    )
+    from holdfast.http.context import get_request_id, request_context
+
+_EXCEPTIONS = (
+    "APIConnectionError APIStatusError APITimeoutError AuthenticationError CircuitOpenError ClientClosedError "
+    "ConflictError DeadlineExceededError HoldfastError InvalidRequestError MaxRetriesExceededError MyAPIError "
+    "NotFoundError PoolTimeoutError RateLimitError ResponseError ServerError ServerTimeoutError "
+    "ServiceUnavailableError TooManyRedirectsError WebhookError"
+)
+_PLACES = {
+    "holdfast.call": "Call",
+    "holdfast.client": "ResilientClient create_resilient_client",
+    "holdfast.config": (
+        "BulkheadConfig CacheConfig CircuitBreakerConfig ClientConfig LoggingConfig RateLimitConfig "
+        "RetryBudgetConfig RetryConfig TimeoutConfig"
+    ),
+    "holdfast.core.outcome": "Outcome",
+    "holdfast.exceptions": _EXCEPTIONS,
+    "holdfast.http.context": "get_request_id request_context",
+}
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BulkheadConfig",
+    "CacheConfig",
+    "Call",
+    "CircuitBreakerConfig",
+    "CircuitOpenError",
+    "ClientClosedError",
+    "ClientConfig",
+    "ConflictError",
+    "DeadlineExceededError",
+    "HoldfastError",
+    "InvalidRequestError",
+    "LoggingConfig",
+    "MaxRetriesExceededError",
+    "MyAPIError",
+    "NotFoundError",
+    "Outcome",
+    "PoolTimeoutError",
+    "RateLimitConfig",
+    "RateLimitError",
+    "ResilientClient",
+    "ResponseError",
+    "RetryBudgetConfig",
+    "RetryConfig",
+    "ServerError",
+    "ServerTimeoutError",
+    "ServiceUnavailableError",
+    "TimeoutConfig",
+    "TooManyRedirectsError",
+    "WebhookError",
+    "__version__",
+    "create_resilient_client",
+    "get_request_id",
+    "request_context",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

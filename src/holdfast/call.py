@@ -1,0 +1,324 @@
+"""`Call[T]`: a prepared request that has not been sent. ``await call`` sends it, or ``call.result()`` in sync code."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Coroutine, Generator
+from enum import Enum
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from holdfast.core.effects import Flow
+from holdfast.core.outcome import Stop
+
+T = TypeVar("T")
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class State(Enum):
+    """Where a call stands. It goes through these from the top; `USED` is a call that another one took over."""
+
+    NEW = "not sent"
+    RUNNING = "in flight"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    USED = "taken over"
+
+
+class Source(Protocol):
+    """What a call is made by: it gives the flow, when the call is sent, and what drives it."""
+
+    def flow(self, call: Call[Any], *, sync: bool) -> Flow[Any]:
+        """The flow of the call. May raise, if the request cannot be built."""
+        ...
+
+    def drive(self, flow: Flow[Any]) -> Coroutine[Any, Any, Any]:
+        """Runs the flow on the running event loop."""
+        ...
+
+    def drive_sync(self, flow: Flow[Any]) -> Any:
+        """Runs the flow on this thread."""
+        ...
+
+    def error(self, stop: Stop) -> Exception:
+        """The exception for a call that was stopped."""
+        ...
+
+
+def returns_call(method: F) -> F:
+    """Marks a method that returns a `Call` as a coroutine function, which is what it is to a caller who awaits it.
+
+    tenacity, stamina, `unittest.mock` and frameworks ask `inspect.iscoroutinefunction` to decide how to call it.
+    """
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(method)
+    else:
+        # Before 3.12 there is no marker, only the flag of the code object. Since 3.11 it has no effect on the call
+        # itself: whether a function is a generator or coroutine is up to its first instruction.
+        code = method.__code__
+        method.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+    return method
+
+
+class Call(Coroutine[Any, Any, T], Generic[T]):
+    """A prepared request, sent at most once, by whoever awaits it first or asks for its `result()`.
+
+    It may be given to whatever takes a coroutine: `asyncio.create_task`, `gather`, `TaskGroup`, `wait_for`, `shield`,
+    `asyncio.run`, anyio's ``start_soon``. Awaited again, it gives the stored outcome again. Two calls are equal only if
+    they are the same; a call is always true. It cannot be copied or pickled. One that is dropped without ever being
+    sent warns with a RuntimeWarning.
+    """
+
+    __slots__ = ("__weakref__", "_cancelling", "_coroutine", "_outcome", "_source", "_state", "_task", "request")
+
+    def __init__(self, source: Source, request: Any) -> None:
+        self._source = source
+        self.request = request
+        self._state = State.NEW
+        self._coroutine: Coroutine[Any, Any, T] | None = None
+        self._outcome: Any = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = False
+
+    # Async
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._state is State.NEW:
+            coroutine = self._coroutine = self._run()
+            self._state = State.RUNNING
+            return coroutine.__await__()
+        return self._again().__await__()
+
+    async def _run(self) -> T:
+        """Sends the call, in the task that awaits it."""
+        try:
+            self._task = asyncio.current_task()
+        except RuntimeError:
+            self._state = State.NEW
+            raise RuntimeError(
+                "a Holdfast call can only be awaited under asyncio; trio is not supported yet. "
+                "Without an event loop, use .result()"
+            ) from None
+        source = self._source
+        try:
+            value = await source.drive(source.flow(self, sync=False))
+            if value.__class__ is Stop:
+                raise source.error(value)
+            self._outcome = value
+            self._state = State.DONE
+            return cast("T", value)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            self._task = None
+
+    async def _again(self) -> T:
+        """Awaited once more, or by a second task."""
+        return self._stored()
+
+    def send(self, value: Any) -> Any:
+        """Steps the call, as an event loop does with a coroutine."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            if self._state is State.NEW:
+                coroutine = self._coroutine = self._run()
+                self._state = State.RUNNING
+            else:
+                coroutine = self._coroutine = self._again()
+        elif self._state is not State.RUNNING:
+            coroutine = self._coroutine = self._again()
+        return coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raises an exception where the call waits, as an event loop does to cancel a coroutine."""
+        if self._coroutine is None:
+            if self._state is State.NEW:
+                self._state = State.CANCELLED if _is_cancel(error[0]) else State.INTERRUPTED
+            raise error[0] if isinstance(error[0], BaseException) else error[0](*error[1:2])
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """Gives the call up: unsent, nothing is sent; in flight, it is abandoned and gives back what it held."""
+        coroutine = self._coroutine
+        if coroutine is not None:
+            coroutine.close()
+        if self._state in (State.NEW, State.RUNNING):
+            self._state = State.CANCELLED
+
+    @property
+    def cr_await(self) -> Any:
+        """What the call is waiting for, for debuggers."""
+        return getattr(self._coroutine, "cr_await", None)
+
+    @property
+    def cr_code(self) -> Any:
+        """The code that is running, for debuggers."""
+        return Call._run.__code__
+
+    @property
+    def cr_frame(self) -> Any:
+        """The frame that is suspended, for debuggers."""
+        return getattr(self._coroutine, "cr_frame", None)
+
+    @property
+    def cr_origin(self) -> Any:
+        """Where the coroutine was created, in asyncio's debug mode."""
+        return getattr(self._coroutine, "cr_origin", None)
+
+    @property
+    def cr_running(self) -> bool:
+        """Whether the call is being stepped right now."""
+        return bool(getattr(self._coroutine, "cr_running", False))
+
+    @property
+    def cr_suspended(self) -> bool:
+        """Whether the call has been started and waits."""
+        return self._state is State.RUNNING and not self.cr_running
+
+    @property
+    def __name__(self) -> str:
+        return "Call"
+
+    @property
+    def __qualname__(self) -> str:
+        return "Call"
+
+    # Sync
+
+    def result(self) -> T:
+        """Sends the call from sync code and returns its result; the stored one if it was sent before.
+
+        Raises:
+            RuntimeError: inside a running event loop, where this would block everybody else: write ``await`` there.
+            HoldfastError: the call failed.
+        """
+        if self._state is not State.NEW:
+            return self._stored()
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError(
+                f"{self!r}.result() was called inside a running event loop, which it would block: "
+                "write 'await call' instead of 'call.result()'"
+            )
+        self._state = State.RUNNING
+        source = self._source
+        try:
+            value = source.drive_sync(source.flow(self, sync=True))
+            if value.__class__ is Stop:
+                raise source.error(value)
+            self._outcome = value
+            self._state = State.DONE
+            return cast("T", value)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    # As on a future
+
+    def done(self) -> bool:
+        """Whether the call has an outcome, or was cancelled."""
+        return self._state not in (State.NEW, State.RUNNING)
+
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+        return self._state is State.CANCELLED
+
+    def cancel(self) -> bool:
+        """Cancels the call. Before it was sent nothing is sent; in flight under asyncio it is interrupted.
+
+        Returns:
+            False if it is done already, or runs on a thread, where nothing can interrupt it.
+        """
+        if self._state is State.NEW:
+            self._state = State.CANCELLED
+            return True
+        task = self._task
+        if self._state is not State.RUNNING or task is None:
+            return False
+        self._cancelling = True
+        loop = task.get_loop()
+        if asyncio._get_running_loop() is loop:
+            task.cancel()
+        else:
+            loop.call_soon_threadsafe(task.cancel)
+        return True
+
+    # Outcomes
+
+    def _fail(self, error: BaseException) -> None:
+        """Stores what ended the call. What was aimed at the program, such as Ctrl-C, is not an outcome."""
+        if isinstance(error, asyncio.CancelledError):
+            self._state = State.CANCELLED
+            if self._cancelling and self._task is not None and self._task.get_coro() is not self:
+                # As for a cancelled future: who awaits it gets the CancelledError, but was not cancelled itself.
+                self._task.uncancel()
+        elif isinstance(error, Exception):
+            self._state = State.FAILED
+            self._outcome = (error, error.__traceback__)
+        else:
+            self._state = State.INTERRUPTED
+
+    def _stored(self) -> T:
+        state = self._state
+        if state is State.DONE:
+            return cast("T", self._outcome)
+        if state is State.FAILED:
+            error, traceback = self._outcome
+            raise error.with_traceback(traceback)
+        if state is State.CANCELLED:
+            raise asyncio.CancelledError("the call was cancelled")
+        if state is State.RUNNING:
+            raise RuntimeError(
+                f"{self!r} is already being awaited elsewhere, and is sent only once: "
+                "share one task with asyncio.ensure_future(call), or make a second call"
+            )
+        if state is State.USED:
+            raise RuntimeError(f"{self!r} was taken over by another call made from it: await that one")
+        raise RuntimeError(f"{self!r} was interrupted before it had an outcome: make a new call")
+
+    def _take_over(self) -> None:
+        """Marks the call as used by another one made from it.
+
+        Raises:
+            RuntimeError: it was sent already.
+        """
+        if self._state is not State.NEW:
+            raise RuntimeError(f"{self!r} was sent already and cannot be changed")
+        self._state = State.USED
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<Call {self.request!r} ({self._state.value})>"
+
+    def __copy__(self) -> Call[T]:
+        raise TypeError("a Call cannot be copied: it is sent at most once. Make a second call")
+
+    def __deepcopy__(self, memo: Any) -> Call[T]:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Call cannot be pickled: it belongs to its client")
+
+    def __del__(self) -> None:
+        if self._state is State.NEW and sys is not None:
+            warnings.warn(
+                f"{self!r} was never sent: await it, or call .result()", RuntimeWarning, stacklevel=2, source=self
+            )
+
+
+def _is_cancel(error: Any) -> bool:
+    cls = error if isinstance(error, type) else type(error)
+    return issubclass(cls, asyncio.CancelledError)

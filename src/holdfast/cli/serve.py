@@ -1,0 +1,71 @@
+"""`holdfast serve`: the reference servers in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from holdfast.servers.app import ServeOptions
+
+__all__ = ["serve"]
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(envvar="SERVER_HOST", help="Address or name to listen on.", show_default=True)
+    ] = "127.0.0.1",
+    data_dir: Annotated[
+        Path, typer.Option(file_okay=False, help="Where services keep their data; created if it is missing.")
+    ] = Path(".holdfast"),
+    port_offset: Annotated[int, typer.Option(min=0, max=57_000, help="Added to the port of every service.")] = 0,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Let failures be injected: /_faults and the header X-Holdfast-Fault.")
+    ] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when the package's sources change.")] = False,
+) -> None:
+    """Start the reference servers, one port each, and serve until SIGTERM or Ctrl-C."""
+    from holdfast.servers.app import ServeOptions, ServerStartError, check_ports
+    from holdfast.servers.app import serve as run
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _stop(f"cannot use the data directory {data_dir}: {error.strerror}")
+    options = ServeOptions(host=host, data_dir=data_dir, port_offset=port_offset, faults=faults)
+    try:
+        if reload:
+            check_ports(options)
+            _serve_reloading(options)
+        else:
+            run(options, lambda line: print(line, flush=True))
+    except ServerStartError as error:
+        _stop(str(error))
+
+
+def _serve_reloading(options: ServeOptions) -> None:
+    """Run the servers in a child process that is replaced whenever a source file of the package changes."""
+    from watchfiles import PythonFilter, run_process
+
+    command = [sys.executable, "-m", "holdfast", "serve", "--host", options.host, "--data-dir", str(options.data_dir)]
+    command += ["--port-offset", str(options.port_offset), *(["--faults"] if options.faults else [])]
+    package = Path(__file__).resolve().parent.parent
+    run_process(
+        package,
+        target=shlex.join(command),
+        target_type="command",
+        watch_filter=PythonFilter(),
+        callback=lambda changes: print(f"restarting: {', '.join(sorted({path for _, path in changes}))}", flush=True),
+    )
+
+
+def _stop(message: str) -> NoReturn:
+    for line in message.splitlines():
+        print(f"holdfast serve: {line}", file=sys.stderr)
+    raise typer.Exit(1)

@@ -1,0 +1,312 @@
+"""`ResilientClient`: an HTTP client that survives the services it calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+import httpx2
+
+from holdfast.call import Call, returns_call
+from holdfast.config import ClientConfig
+from holdfast.core.breaker import Breaker
+from holdfast.core.events import Observer
+from holdfast.core.outcome import Stop
+from holdfast.http.assembly import Assembly, Prepared
+from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
+from holdfast.http.options import BodyOptions, RequestOptions, check
+from holdfast.http.streams import StreamCall
+from holdfast.telemetry.logs import Logs
+from holdfast.telemetry.metrics import Metrics, MetricsSnapshot
+
+if TYPE_CHECKING:
+    from holdfast.lint import HandedIn
+
+_NONE: Mapping[str, Any] = {}
+_MERGED = ("headers", "extensions")
+
+
+class ResilientClient:
+    """An HTTP client with retries, circuit breaker, bulkhead, rate limiter, cache and deadlines around httpx2.
+
+    Its methods return a `Call` that sends nothing until it is awaited, or asked for its `result()` in sync code::
+
+        async with ResilientClient(ClientConfig(base_url="https://api.example.com")) as client:
+            response = await client.get("/users")
+
+        with ResilientClient(ClientConfig(base_url="https://api.example.com")) as client:
+            response = client.get("/users").result()
+
+    One client serves threads and several event loops at once, and survives a fork. Responses with a status of 400 and
+    above are raised as exceptions (`holdfast.exceptions`).
+
+    Args:
+        config: all settings; `base_url` is required there.
+        http_client: an `httpx2.AsyncClient` or `httpx2.Client` of your own to send with; it stays yours to close. Its
+            headers, cookies, auth and params are used, its timeouts and redirects are not.
+        transport: a transport of your own to send with, closed with this client.
+        observers: called with every event (`holdfast.core.events`), outside all locks. What one raises is logged.
+
+    Raises:
+        TypeError: no `ClientConfig`, or both a client and a transport of your own.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        http_client: httpx2.AsyncClient | httpx2.Client | None = None,
+        transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
+        observers: tuple[Observer, ...] | list[Observer] = (),
+    ) -> None:
+        if not isinstance(config, ClientConfig):
+            raise TypeError(f"config must be a holdfast.ClientConfig, not {type(config).__name__}")
+        if http_client is not None and transport is not None:
+            raise TypeError("http_client and transport cannot be given together: a client has its own transport")
+        if http_client is not None and not isinstance(http_client, (httpx2.AsyncClient, httpx2.Client)):
+            kind = type(http_client).__name__
+            raise TypeError(f"http_client must be an httpx2.AsyncClient or httpx2.Client, not {kind}")
+        settings = config.logging
+        logs = Logs(
+            settings.logger_name,
+            logging.getLevelNamesMapping()[settings.level],
+            include_request_id=settings.include_request_id,
+        )
+        self._metrics = Metrics()
+        self._assembly = Assembly(
+            config,
+            logs=logs,
+            verbosity=logs.verbosity,
+            record=self._metrics.record,
+            observers=tuple(observers),
+            http_client=http_client,
+            transport=transport,
+        )
+        self._defaults: Mapping[str, Any] = _NONE
+        for warning in config.lint(_blocks(http_client, transport)):
+            logging.getLogger(settings.logger_name).warning("configuration: %s", warning.message)
+
+    # Requests
+
+    @returns_call
+    def get(self, url: str | httpx2.URL, **options: Unpack[RequestOptions]) -> Call[httpx2.Response]:
+        """A GET. For the keywords of all request methods see `RequestOptions` and `BodyOptions`."""
+        return self._call("GET", url, options)
+
+    @returns_call
+    def head(self, url: str | httpx2.URL, **options: Unpack[RequestOptions]) -> Call[httpx2.Response]:
+        """A HEAD."""
+        return self._call("HEAD", url, options)
+
+    @returns_call
+    def options(self, url: str | httpx2.URL, **options: Unpack[RequestOptions]) -> Call[httpx2.Response]:
+        """An OPTIONS."""
+        return self._call("OPTIONS", url, options)
+
+    @returns_call
+    def post(self, url: str | httpx2.URL, **options: Unpack[BodyOptions]) -> Call[httpx2.Response]:
+        """A POST. Repeated after an ambiguous failure only with a key that the server deduplicates by."""
+        return self._call("POST", url, options)
+
+    @returns_call
+    def put(self, url: str | httpx2.URL, **options: Unpack[BodyOptions]) -> Call[httpx2.Response]:
+        """A PUT."""
+        return self._call("PUT", url, options)
+
+    @returns_call
+    def patch(self, url: str | httpx2.URL, **options: Unpack[BodyOptions]) -> Call[httpx2.Response]:
+        """A PATCH. Repeated as a POST is."""
+        return self._call("PATCH", url, options)
+
+    @returns_call
+    def delete(self, url: str | httpx2.URL, **options: Unpack[RequestOptions]) -> Call[httpx2.Response]:
+        """A DELETE."""
+        return self._call("DELETE", url, options)
+
+    @returns_call
+    def request(self, method: str, url: str | httpx2.URL, **options: Unpack[BodyOptions]) -> Call[httpx2.Response]:
+        """A request with any method. Methods that are not known to be idempotent are replayed as a POST is."""
+        return self._call(method, url, options)
+
+    def stream(self, method: str, url: str | httpx2.URL, **options: Unpack[BodyOptions]) -> StreamCall:
+        """A request whose body is read by the caller, inside ``async with`` or ``with``.
+
+        The client's deadline ends at the response's head; a `deadline` given here holds for the body too.
+        """
+        merged = self._options(options)
+        ends: list[Any] = []
+        return StreamCall(Call(self._assembly, Prepared(method, url, merged, ends)), ends)
+
+    def _call(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any]) -> Call[httpx2.Response]:
+        if options or self._defaults:
+            options = self._options(options)
+        return Call(self._assembly, Prepared(method, url, options))
+
+    def _options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options of this view with those of one call in front."""
+        if options:
+            check(options)
+        defaults = self._defaults
+        if not defaults:
+            return options
+        merged = {**defaults, **options}
+        for name in _MERGED:
+            if defaults.get(name) and options.get(name):
+                if name == "headers":
+                    headers = httpx2.Headers(defaults[name])
+                    headers.update(options[name])
+                    merged[name] = headers
+                else:
+                    merged[name] = {**defaults[name], **options[name]}
+        return merged
+
+    def with_options(self, **options: Unpack[RequestOptions]) -> Self:
+        """A view of this client whose calls all have these options, unless they say otherwise themselves.
+
+        It shares everything with this client: connections, state, cache; closing one closes both.
+
+        Raises:
+            TypeError, ValueError: names the option that is wrong.
+        """
+        check(options)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._defaults = self._options(options) if self._defaults else dict(options)
+        return view
+
+    # State
+
+    @property
+    def config(self) -> ClientConfig:
+        """The settings that the client was made with. Changing them later changes nothing."""
+        return self._assembly.config
+
+    @property
+    def cookies(self) -> httpx2.Cookies:
+        """The cookies of the origin of `base_url`. They go to no other."""
+        return httpx2.Cookies(self._assembly.jar)
+
+    @property
+    def circuit_breaker(self) -> CircuitBreakerControl:
+        """The circuit breaker of the origin of `base_url`."""
+        return self.circuit_breaker_of(self._assembly.origins.own)
+
+    def circuit_breaker_of(self, url: str, key: str | None = None) -> CircuitBreakerControl:
+        """The circuit breaker of the origin of a URL, or of a key in it (see `CircuitBreakerConfig.key`)."""
+        assembly = self._assembly
+        origin = assembly.origins.target(url).origin
+
+        def find() -> Breaker | None:
+            return assembly.pipeline.breaker(origin, key)
+
+        return CircuitBreakerControl(assembly.runtime, find)
+
+    @property
+    def bulkhead(self) -> BulkheadControl:
+        """How many attempts are in flight, and how many wait."""
+        return BulkheadControl(self._assembly.runtime, self._assembly.pipeline.bulkhead)
+
+    @property
+    def cache(self) -> CacheControl:
+        """The answers that are kept."""
+        assembly = self._assembly
+        return CacheControl(assembly.runtime, assembly.cache, lambda url: assembly.origins.target(url).path)
+
+    def metrics(self) -> MetricsSnapshot:
+        """Counts, error rates and latencies of all calls so far, in all and per origin."""
+        with self._assembly.runtime:
+            return self._metrics.snapshot()
+
+    # Life
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client takes no more calls."""
+        return self._assembly.closed
+
+    async def _ensure_initialized(self) -> None:
+        """Makes the connection pool of the running event loop now rather than with the first call."""
+        if self._assembly.closed:
+            raise self._assembly.failures.closed()
+        self._assembly.connections.driver()
+
+    @returns_call
+    def close(self) -> Call[None]:
+        """Closes the client: awaited, or in sync code by ``close().result()``. Safe to do twice.
+
+        Calls that wait fail with a ClientClosedError, those in flight lose their connection. A client or transport that
+        was handed in: see there.
+        """
+        closing = _Closing(self._assembly)
+        return Call(closing, closing)
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        await self._ensure_initialized()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __enter__(self) -> Self:
+        if self._assembly.closed:
+            raise self._assembly.failures.closed()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _Closing(self._assembly).drive_sync(None)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open"
+        return f"<{type(self).__name__} {self._assembly.config.base_url} ({state})>"
+
+
+class _Closing:
+    """The source, and the request, of the call that closes a client."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+
+    def flow(self, call: Call[Any], *, sync: bool) -> Any:
+        return None
+
+    async def drive(self, flow: Any) -> None:
+        self._assembly.shut()
+        await self._assembly.connections.aclose()
+
+    def drive_sync(self, flow: Any) -> None:
+        self._assembly.shut()
+        self._assembly.connections.close()
+
+    def error(self, stop: Stop) -> Exception:
+        return self._assembly.error(stop)
+
+    def __repr__(self) -> str:
+        return "close()"
+
+
+def _blocks(http_client: object, transport: object) -> HandedIn | None:
+    """What was handed in that only sync code can use, where no deadline can cut it."""
+    if isinstance(http_client, httpx2.Client):
+        return "http_client"
+    if transport is not None and not hasattr(transport, "handle_async_request"):
+        return "transport"
+    return None
+
+
+def create_resilient_client(
+    config: ClientConfig,
+    *,
+    http_client: httpx2.AsyncClient | httpx2.Client | None = None,
+    transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
+    observers: tuple[Observer, ...] | list[Observer] = (),
+) -> ResilientClient:
+    """A `ResilientClient`, for ``async with`` and ``with``; the arguments are those of the class."""
+    return ResilientClient(config, http_client=http_client, transport=transport, observers=observers)

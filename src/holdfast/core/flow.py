@@ -1,0 +1,536 @@
+"""The flow of one call through every policy, outside in:
+
+    deadline -> cache (single flight) -> breaker gate -> retry [ auth -> rate limiter -> bulkhead -> send ] -> cache store
+
+Read `Pipeline.call` first and follow the `yield from`. It is stepped under the client's lock and must not be locked
+itself. ``except BaseException`` and ``finally`` give back what was taken with plain calls and never yield: a flow may be
+closed by the garbage collector, where a yield is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.core.breaker import Breaker
+from holdfast.core.budget import RetryBudget
+from holdfast.core.bulkhead import FULL, GRANTED, Bulkhead
+from holdfast.core.cache import Cache
+from holdfast.core.cached import CacheStage
+from holdfast.core.deadline import cut
+from holdfast.core.effects import Failed, Flow, Io, Job, Park, Waiter
+from holdfast.core.events import AttemptFinished, AttemptStarted, CallFinished, RetryScheduled, SlotWaited, TokenWaited
+from holdfast.core.limiter import Limiter
+from holdfast.core.outcome import ANSWERS, FAILURES, Kind, Outcome, Reason, Stop
+from holdfast.core.ports import Ports
+from holdfast.core.retry import Halt
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that change nothing on the server (RFC 9110, section 9.2.1): they invalidate nothing in the cache."""
+
+
+class State:
+    """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter."""
+
+    __slots__ = ("breaker", "budget", "circuits", "limiter")
+
+    def __init__(self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter) -> None:
+        self.breaker = breaker
+        self.budget = budget
+        self.limiter = limiter
+        self.circuits: dict[str, Breaker] = {}
+
+
+class Tail:
+    """What a stream still holds after its head was returned: a slot, and the breaker's verdict."""
+
+    __slots__ = ("_breaker", "_bulkhead", "_job", "_now", "_open", "_ticket")
+
+    def __init__(self, bulkhead: Bulkhead, job: Job, now: Callable[[], float]) -> None:
+        self._bulkhead = bulkhead
+        self._job = job
+        self._now = now
+        self._open = True
+        self._breaker: Breaker | None = None
+        self._ticket = -1
+
+    def gate(self, breaker: Breaker, ticket: int) -> None:
+        """Puts the breaker's verdict off to the end of the stream."""
+        self._breaker = breaker
+        self._ticket = ticket
+
+    def __call__(self, kind: Kind | None) -> None:
+        """Ends the stream, once: `kind` tells how, None for "given up by the caller"."""
+        if self._open:
+            self._open = False
+            self._bulkhead.leave()
+            if self._breaker is not None:
+                now = self._now()
+                settle(self._breaker, self._ticket, kind, now, now - self._job.began)
+
+
+def settle(breaker: Breaker, ticket: int, kind: Kind | None, now: float, seconds: float) -> None:
+    """Tells the breaker what became of the one who holds `ticket`."""
+    if kind in FAILURES:
+        breaker.fail(ticket, now, seconds)
+    elif kind in ANSWERS:
+        breaker.succeed(ticket, now, seconds)
+    else:
+        breaker.leave(ticket)
+
+
+class Pipeline:
+    """All policies of one client, and the flow through them. One per client; state is kept per origin."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        bulkhead: Bulkhead,
+        limiter: Callable[[], Limiter],
+        breaker: Callable[[str], Breaker] | None = None,
+        budget: Callable[[], RetryBudget] | None = None,
+        cache: Cache | None = None,
+        count_attempts: bool = False,
+        pacing: bool = True,
+        max_states: int = 1000,
+    ) -> None:
+        self.ports = ports
+        self.bulkhead = bulkhead
+        self.cache = CacheStage(cache, ports, self._guarded) if cache is not None else None
+        self.states: dict[str, State] = {}
+        self.closed = False
+        self._breaker = breaker
+        self._budget = budget
+        self._limiter = limiter
+        self._count_attempts = count_attempts
+        self._pacing = pacing
+        self._max_states = max_states
+        self._sleepers: set[Waiter] = set()
+
+    # The call
+
+    def call(self, job: Job) -> Flow[Any]:
+        """The whole flow of one call. Returns the reply, or a `Stop`."""
+        ports = self.ports
+        job.started = now = ports.now()
+        if job.patience is not None:
+            job.deadline = now + job.patience
+        job.verbosity = ports.verbosity()
+        try:
+            if self.closed:
+                result: Any = Stop(Reason.CLOSED, job)
+            elif job.cache is None or self.cache is None:
+                result = yield from self._guarded(job)
+                if job.method not in SAFE and self.cache is not None:
+                    self.cache.written(job, result)
+            else:
+                result = yield from self.cache.call(job)
+        except BaseException as error:
+            if job.on_end is not None:
+                job.on_end(None)
+            how = "error" if isinstance(error, Exception) else "cancelled"
+            ports.record(job.key, ports.now() - now, how, job.attempts, 0)
+            raise
+        self._finished(job, result, ports.now() - now)
+        return result
+
+    def _finished(self, job: Job, result: Any, seconds: float) -> None:
+        if result.__class__ is not Stop:
+            status, how = result.status_code, "success"
+            if job.verbosity:
+                event = CallFinished(job.id, job.route, job.key, job.attempts, status, how, seconds, False, False, "")
+                self.ports.emit(event)
+        else:
+            outcome = result.outcome
+            status = outcome.status if outcome is not None else 0
+            how = (outcome.kind if result.reason is Reason.OUTCOME else result.reason).name.lower()
+            self.ports.emit(
+                CallFinished(
+                    job.id, job.route, job.key, job.attempts, status, how, seconds, True, result.spent, result.why
+                )
+            )
+        self.ports.record(job.key, seconds, how, job.attempts, status)
+
+    # The breaker's gate
+
+    def _guarded(self, job: Job) -> Flow[Any]:
+        state = self.states.get(job.key) or self._new_state(job.key)
+        if state.budget is not None:
+            state.budget.record_call(job.started)
+        breaker = state.breaker if job.circuit is None else self._circuit(state, job.key, job.circuit)
+        if breaker is None or self._count_attempts:
+            return (yield from self._attempts(job, state, breaker, -1))
+        ticket = breaker.enter(self.ports.now())
+        if ticket < 0:
+            return self._open(job, breaker, None)
+        try:
+            result = yield from self._attempts(job, state, breaker, ticket)
+        except BaseException:
+            breaker.leave(ticket)
+            raise
+        self._close_gate(job, breaker, ticket, result)
+        return result
+
+    def _close_gate(self, job: Job, breaker: Breaker, ticket: int, result: Any) -> None:
+        now = self.ports.now()
+        if result.__class__ is Stop:
+            outcome = result.outcome
+            kind = None if outcome is None or result.reason is Reason.CLOSED else outcome.kind
+            settle(breaker, ticket, kind, now, now - job.began)
+        elif job.on_end is None:
+            breaker.succeed(ticket, now, now - job.began)
+        else:
+            if breaker.is_probe(ticket):
+                # A stream may live for hours: its head is answer enough to end the probing of everybody else.
+                breaker.succeed(ticket, now, now - job.began)
+                ticket = breaker.enter(now)
+                if ticket >= 0 and breaker.is_probe(ticket):
+                    breaker.leave(ticket)
+                    ticket = -1
+            if ticket >= 0:
+                job.on_end.gate(breaker, ticket)
+
+    def _open(self, job: Job, breaker: Breaker, last: Outcome | None) -> Stop:
+        now = self.ports.now()
+        wait = breaker.retry_after(now)
+        return self._local(job, Reason.CIRCUIT_OPEN, last, f"the circuit breaker is {breaker.state(now)}", wait)
+
+    # Attempts
+
+    def _attempts(self, job: Job, state: State, breaker: Breaker | None, ticket: int) -> Flow[Any]:
+        ports = self.ports
+        retry = job.plan.retry
+        ask = retry.retry_if
+        each = self._count_attempts and breaker is not None
+        last: Outcome | None = None
+        previous: float | None = None
+        while True:
+            if each:
+                assert breaker is not None
+                ticket = breaker.enter(ports.now())
+                if ticket < 0:
+                    return self._open(job, breaker, last)
+                reply = yield from self._counted(job, state, breaker, ticket, last)
+            elif job.auth is None:
+                reply = yield from self._send(job, state, last)
+            else:
+                reply = yield from self._authenticated(job, state, last)
+            status = reply.status_code
+            if ask is None and 200 <= status < 400:
+                if not state.limiter.idle:
+                    state.limiter.succeeded(ports.now())
+                return reply
+            if status < 0:
+                return reply
+            outcome = self._outcome(job, reply, state)
+            wanted: bool | None = None
+            if ask is not None:
+                wanted = yield from self._asked(ask, outcome)
+            if outcome.kind is Kind.OK and wanted is not True:
+                return reply
+            if outcome.kind is Kind.LATE:
+                return self._ended(job, Reason.DEADLINE, last, "the deadline passed while the attempt was in flight")
+            last = outcome
+            if breaker is not None and breaker.is_probe(ticket):
+                step: Any = Halt("it was the probe of a half-open circuit breaker, which is not retried")
+            elif self.closed:
+                return self._ended(job, Reason.CLOSED, last, "the client was closed")
+            else:
+                left = job.deadline - ports.now()
+                step = retry.next(
+                    outcome,
+                    attempts=job.attempts,
+                    idempotent=job.idempotent,
+                    keyed=job.keyed,
+                    replayable=job.replayable,
+                    left=left,
+                    previous=previous,
+                    rand=ports.rand,
+                    wanted=wanted,
+                )
+            if step.__class__ is Halt:
+                if outcome.kind is Kind.OK:
+                    return reply
+                return self._ended(job, Reason.OUTCOME, last, step.why, step.retry_after, spent=step.spent)
+            if job.on_end is not None:
+                yield from self._dropped(job, reply)
+            previous = step.delay
+            stop = yield from self._backoff(job, state, breaker, ticket, outcome, step.delay)
+            if stop is not None:
+                return stop
+
+    def _outcome(self, job: Job, reply: Any, state: State) -> Outcome:
+        """What the reply stands for; feeds the limiter, and what the server may have executed."""
+        ports = self.ports
+        outcome = ports.classify(job, reply)
+        if outcome.may_have_executed and outcome.kind is not Kind.OK:
+            job.executed = True
+        if outcome.kind is Kind.THROTTLED:
+            state.limiter.throttled(outcome.retry_after, ports.now())
+        elif outcome.kind is Kind.OK and not state.limiter.idle:
+            state.limiter.succeeded(ports.now())
+        return outcome
+
+    def _asked(self, ask: Callable[[Outcome], bool | None], outcome: Outcome) -> Flow[bool | None]:
+        """The user's predicate, called outside the lock. What it raises goes to the caller."""
+        answer = yield Io(ask, outcome)
+        if answer.__class__ is Failed:
+            raise answer.error
+        return None if answer is None else bool(answer)
+
+    def _counted(self, job: Job, state: State, breaker: Breaker, ticket: int, last: Outcome | None) -> Flow[Any]:
+        """One attempt that the breaker counts by itself."""
+        try:
+            reply = yield from (
+                self._send(job, state, last) if job.auth is None else self._authenticated(job, state, last)
+            )
+        except BaseException:
+            breaker.leave(ticket)
+            raise
+        if job.on_end is not None:
+            self._close_gate(job, breaker, ticket, reply)
+            return reply
+        now = self.ports.now()
+        kind = None if reply.status_code < 0 else self.ports.classify(job, reply).kind
+        settle(breaker, ticket, kind, now, now - job.began)
+        return reply
+
+    def _backoff(
+        self, job: Job, state: State, breaker: Breaker | None, ticket: int, outcome: Outcome, delay: float
+    ) -> Flow[Stop | None]:
+        """Waits before the next attempt; what makes that pointless ends the call with the outcome that it has."""
+        ports = self.ports
+        now = ports.now()
+        budget = state.budget
+        if budget is not None and not budget.spend(now):
+            why = "the retry budget of this origin is spent: too large a share of its calls are retries already"
+            return self._local(job, Reason.OUTCOME, outcome, why)
+        ports.emit(RetryScheduled(job.id, job.route, job.key, job.attempts, delay, cause_of(outcome)))
+        try:
+            yield from self._sleep(now + delay)
+        except BaseException:
+            if budget is not None:
+                budget.refund(now)
+            raise
+        if self.closed:
+            return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
+        if breaker is not None and not self._count_attempts and breaker.interrupted(ticket):
+            return self._open(job, breaker, outcome)
+        return None
+
+    # One attempt
+
+    def _authenticated(self, job: Job, state: State, last: Outcome | None) -> Flow[Any]:
+        auth = job.auth
+        yield from auth.apply(job)
+        reply = yield from self._send(job, state, last)
+        while reply.status_code > 0 and (yield from auth.retry(job, reply)):
+            if job.on_end is not None:
+                yield from self._dropped(job, reply)
+            job.attempts -= 1
+            reply = yield from self._send(job, state, last)
+        return reply
+
+    def _send(self, job: Job, state: State, last: Outcome | None) -> Flow[Any]:
+        """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them."""
+        ports = self.ports
+        limiter = state.limiter
+        counted = not limiter.idle
+        if counted:
+            stop = yield from self._token(job, limiter, last)
+            if stop is not None:
+                return stop
+        waiter = self.bulkhead.enter()
+        if waiter is not None:
+            try:
+                stop = yield from self._slot(job, waiter, last)
+            except BaseException:
+                if counted:
+                    limiter.give_back(ports.now())
+                raise
+            if stop is not None:
+                if counted:
+                    limiter.give_back(ports.now())
+                return stop
+        job.began = now = ports.now()
+        left = job.deadline - now
+        if left < job.longest:
+            if left <= 0.0:
+                self.bulkhead.leave()
+                if counted:
+                    limiter.give_back(now)
+                return self._local(job, Reason.DEADLINE, last, "the deadline passed before the attempt was sent")
+            job.timeouts = cut(job.timeouts, left)
+        job.attempts += 1
+        try:
+            if job.announce is not None:
+                job.announce(job, left)
+            if job.verbosity > 1:
+                ports.emit(AttemptStarted(job.id, job.route, job.key, job.attempts))
+            reply = yield job
+            status = reply.status_code
+            if job.follow and 300 <= status < 400:
+                reply = yield from ports.follow(job, reply)
+                status = reply.status_code
+            if status >= 400 and job.stream:
+                reply = yield Io(ports.load, reply, job.deadline)
+        except BaseException:
+            self.bulkhead.leave()
+            raise
+        if job.stream and 0 < status < 400:
+            job.on_end = Tail(self.bulkhead, job, ports.now)
+        else:
+            self.bulkhead.leave()
+        if job.verbosity > 1:
+            self._attempt_finished(job, reply)
+        if self._pacing and status:
+            pace = ports.pace(reply)
+            if pace is not None:
+                limiter.paced(pace[0], pace[1], ports.now())
+        return reply
+
+    def _attempt_finished(self, job: Job, reply: Any) -> None:
+        seconds = self.ports.now() - job.began
+        how = self.ports.classify(job, reply).kind.name.lower()
+        self.ports.emit(AttemptFinished(job.id, job.route, job.key, job.attempts, reply.status_code, how, seconds))
+
+    def _token(self, job: Job, limiter: Limiter, last: Outcome | None) -> Flow[Stop | None]:
+        ports = self.ports
+        now = ports.now()
+        left = job.deadline - now
+        wait = limiter.reserve(now, min(job.plan.token_wait, left))
+        if wait is None:
+            after = limiter.retry_after(now)
+            if job.verbosity > 1:
+                ports.emit(TokenWaited(job.id, job.route, job.key, after, False))
+            if left < job.plan.token_wait and after > left:
+                why = f"the deadline leaves {max(left, 0.0):.3g} s, but the rate limit gives no token before {after:.3g} s"
+                return self._local(job, Reason.DEADLINE, last, why, after)
+            why = f"the rate limit gives no token before {after:.3g} s; at most {job.plan.token_wait:.3g} s are waited"
+            return self._local(job, Reason.RATE_LIMITED, last, why, after)
+        if wait > 0.0:
+            try:
+                yield from self._sleep(now + wait)
+            except BaseException:
+                limiter.give_back(ports.now())
+                raise
+            if self.closed:
+                limiter.give_back(ports.now())
+                return self._ended(job, Reason.CLOSED, last, "the client was closed")
+            if job.verbosity > 1:
+                ports.emit(TokenWaited(job.id, job.route, job.key, wait, True))
+        return None
+
+    def _slot(self, job: Job, waiter: Waiter, last: Outcome | None) -> Flow[Stop | None]:
+        ports = self.ports
+        if waiter is FULL:
+            return self._local(job, Reason.BULKHEAD_FULL, last, "the queue of the bulkhead is full")
+        began = ports.now()
+        wait = job.plan.slot_wait
+        try:
+            yield Park(min(began + wait, job.deadline), waiter)
+        except BaseException:
+            self.bulkhead.abandon(waiter)
+            raise
+        now = ports.now()
+        granted = waiter.woken and waiter.value is GRANTED
+        if job.verbosity > 1:
+            ports.emit(SlotWaited(job.id, job.route, job.key, now - began, granted))
+        if granted:
+            return None
+        self.bulkhead.abandon(waiter)
+        if self.closed:
+            return self._ended(job, Reason.CLOSED, last, "the client was closed")
+        if job.deadline < began + wait:
+            return self._local(job, Reason.DEADLINE, last, "the deadline passed while waiting for a slot")
+        return self._local(job, Reason.BULKHEAD_FULL, last, f"no slot of the bulkhead was free within {wait:.3g} s")
+
+    def _sleep(self, until: float) -> Flow[None]:
+        """A wait that closing the client ends."""
+        sleeper = Waiter()
+        self._sleepers.add(sleeper)
+        try:
+            yield Park(until, sleeper)
+        finally:
+            self._sleepers.discard(sleeper)
+
+    def _dropped(self, job: Job, reply: Any) -> Flow[None]:
+        """Closes a stream whose head was not good enough."""
+        end, job.on_end = job.on_end, None
+        end(Kind.OK)
+        yield Io(self.ports.discard, reply)
+
+    # Ends
+
+    def _local(
+        self, job: Job, reason: Reason, last: Outcome | None, why: str, retry_after: float | None = None
+    ) -> Stop:
+        """Stopped by ourselves. After a first attempt it is that attempt's outcome which the caller wants to see."""
+        return self._ended(job, reason if last is None else Reason.OUTCOME, last, why, retry_after)
+
+    def _ended(
+        self,
+        job: Job,
+        reason: Reason,
+        last: Outcome | None,
+        why: str,
+        retry_after: float | None = None,
+        *,
+        spent: bool = False,
+    ) -> Stop:
+        return Stop(reason, job, last, job.attempts, job.executed, why, retry_after, spent)
+
+    # State
+
+    def _new_state(self, key: str) -> State:
+        if len(self.states) >= self._max_states:
+            # Absolute URLs to ever new hosts must not grow the table: the oldest one goes, with what it remembers.
+            del self.states[next(iter(self.states))]
+        state = self.states[key] = State(
+            self._breaker(key) if self._breaker is not None else None,
+            self._budget() if self._budget is not None else None,
+            self._limiter(),
+        )
+        return state
+
+    def _circuit(self, state: State, key: str, circuit: str) -> Breaker | None:
+        if self._breaker is None:
+            return None
+        breaker = state.circuits.get(circuit)
+        if breaker is None:
+            if len(state.circuits) >= self._max_states:
+                del state.circuits[next(iter(state.circuits))]
+            breaker = state.circuits[circuit] = self._breaker(f"{key} {circuit}")
+        return breaker
+
+    def breaker(self, key: str, circuit: str | None = None) -> Breaker | None:
+        """The breaker of an origin, or of a finer key in it; made if there is none yet, None if there are none."""
+        state = self.states.get(key) or self._new_state(key)
+        return state.breaker if circuit is None else self._circuit(state, key, circuit)
+
+    def close(self) -> None:
+        """No new calls; everybody who waits is woken and fails."""
+        self.closed = True
+        self.bulkhead.close()
+        for sleeper in list(self._sleepers):
+            sleeper.wake()
+
+    def reset(self) -> None:
+        """Forgets what is in flight: after a fork, the parent's calls are not this process's."""
+        self._sleepers.clear()
+        self.bulkhead.reset()
+        if self.cache is not None:
+            self.cache.reset()
+        for state in self.states.values():
+            state.limiter.reset()
+            for breaker in (state.breaker, *state.circuits.values()):
+                if breaker is not None:
+                    breaker.reset()
+
+
+def cause_of(outcome: Outcome) -> str:
+    """A word or two on an outcome, for logs: the status, or the name of the error."""
+    if outcome.status:
+        return str(outcome.status)
+    return type(outcome.error).__name__ if outcome.error is not None else outcome.kind.name.lower()

@@ -1,0 +1,108 @@
+"""What the flow needs from the outside, as plain callables and small protocols, so that the core imports none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from holdfast.core.effects import Flow, Job
+from holdfast.core.events import Event
+from holdfast.core.outcome import Outcome
+from holdfast.core.retry import RetryPolicy
+
+
+class Authenticator(Protocol):
+    """Puts credentials on a job, as flows, so that a provider may do I/O, wait, and call other services.
+
+    One object serves one attempt. `apply` runs before the attempt takes a token or a slot, because a provider may
+    call through the same client; `retry` is asked after the reply, with token and slot given back.
+    """
+
+    def apply(self, job: Job) -> Flow[None]:
+        """Sets the credentials in `job.headers`."""
+        ...
+
+    def retry(self, job: Job, reply: Any) -> Flow[bool]:
+        """Whether the credentials were renewed because of `reply` and the job is to be sent once more."""
+        ...
+
+
+@dataclass(slots=True)
+class CacheUse:
+    """How one call uses the cache.
+
+    Attributes:
+        key: method, URL and the identity of the caller's credentials.
+        path: the URL's path, for invalidation by prefix.
+        select: this request's values of the header names that a stored response varies on.
+        ttl: seconds; None takes it from the response.
+        stale_while_revalidate, stale_if_error: seconds beyond the TTL (RFC 5861).
+    """
+
+    key: Hashable
+    path: str
+    select: Callable[[tuple[str, ...]], tuple[str, ...]]
+    ttl: float | None
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Frozen:
+    """A response in storable form: an opaque `value` of `size` bytes, with the times that hold for it, in seconds."""
+
+    value: Any
+    size: int
+    ttl: float
+    stale_while_revalidate: float
+    stale_if_error: float
+    vary: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """The policies of a call that a caller can set per call or per operation.
+
+    Attributes:
+        retry: decides after each failed attempt.
+        slot_wait: seconds to wait for a slot of the bulkhead.
+        token_wait: seconds to wait for the rate limiter.
+    """
+
+    retry: RetryPolicy
+    slot_wait: float = 30.0
+    token_wait: float = 30.0
+
+
+@dataclass(slots=True)
+class Ports:
+    """The callables through which the flow reaches the outside.
+
+    Attributes:
+        now: monotonic seconds. `rand`: uniform in [0, 1).
+        classify: what a reply, or a `Failed`, is an instance of.
+        pace: (remaining, seconds to the reset) from a reply's rate-limit headers, if it has any.
+        follow: follows the redirects of a reply by sending further jobs, inside the same attempt.
+        load: an operation for `Io`: reads the rest of a streamed reply that turned out to be an error, and closes it.
+        discard: an operation for `Io`: closes a reply that nobody will look at.
+        path: the path of a job's URL, for invalidation.
+        freeze: a storable form of a reply, None if it must not be stored. `thaw`: a reply of the caller's own from it.
+        verbosity: how much the listeners want to hear, as `Job.verbosity`. `emit`: takes an event.
+        record: takes the figures of a finished call: origin, seconds, what ended it, attempts, status.
+    """
+
+    now: Callable[[], float]
+    rand: Callable[[], float]
+    classify: Callable[[Job, Any], Outcome]
+    pace: Callable[[Any], tuple[int, float] | None]
+    follow: Callable[[Job, Any], Flow[Any]]
+    load: Callable[[Any], Any]
+    discard: Callable[[Any], Any]
+    path: Callable[[Job], str]
+    freeze: Callable[[Job, Any], Frozen | None]
+    thaw: Callable[[Any, Job], Any]
+    verbosity: Callable[[], int] = field(default=lambda: 0)
+    emit: Callable[[Event], None] = field(default=lambda event: None)
+    record: Callable[[str, float, str, int, int], None] = field(default=lambda *figures: None)

@@ -1,0 +1,282 @@
+"""Puts the parts of one client together. A client and all views of it (`with_options`) share one assembly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import httpx2
+
+from holdfast.call import Call
+from holdfast.config import ClientConfig
+from holdfast.core.breaker import Breaker
+from holdfast.core.budget import RetryBudget
+from holdfast.core.bulkhead import Bulkhead
+from holdfast.core.cache import Cache
+from holdfast.core.effects import Flow
+from holdfast.core.events import BreakerChanged, Event, Observer
+from holdfast.core.flow import Pipeline
+from holdfast.core.limiter import Limiter
+from holdfast.core.outcome import Stop
+from holdfast.core.ports import Plan, Ports
+from holdfast.http.classify import Classifier
+from holdfast.http.connections import Connections
+from holdfast.http.content import BodyLimitError, read, read_sync, with_content
+from holdfast.http.cookies import OriginJar
+from holdfast.http.failures import Failures
+from holdfast.http.ids import RequestIds
+from holdfast.http.origins import BadURL, Origins
+from holdfast.http.redirects import Redirects
+from holdfast.http.requests import BadRequest, Composer
+from holdfast.http.runtime import Runtime
+from holdfast.http.stored import Storage
+from holdfast.http.streams import StreamEnd, guarded
+from holdfast.redaction import redact_url
+
+_log = logging.getLogger("holdfast")
+
+class Prepared:
+    """What a call was asked for, unread until it is sent."""
+
+    __slots__ = ("ends", "method", "options", "url")
+
+    def __init__(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], ends: Any = None) -> None:
+        self.method = method
+        self.url = url
+        self.options = options
+        self.ends: list[StreamEnd] | None = ends
+
+    def __repr__(self) -> str:
+        return f"{self.method} {redact_url(self.url)}"
+
+
+class Assembly:
+    """Everything that the calls of one client share.
+
+    Args:
+        observers: called with every event, after the client's own logging.
+        http_client, transport: the caller's own, see `Connections`.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        logs: Callable[[Event], None],
+        verbosity: Callable[[], int],
+        record: Callable[[str, float, str, int, int], None],
+        observers: tuple[Observer, ...] = (),
+        http_client: httpx2.AsyncClient | httpx2.Client | None = None,
+        transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
+    ) -> None:
+        self.config = config
+        self.runtime = Runtime((logs, *observers))
+        self.failures = Failures(config.service_name, config.headers)
+        self.origins = Origins(config.base_url or "")
+        self.ids = RequestIds(config.request_id_prefix)
+        self.random = random.Random()  # noqa: S311  # jitter is no secret
+        own, neutral = _default_headers(config, http_client)
+        self.jar = OriginJar(self.origins.own)
+        if http_client is not None:
+            for cookie in http_client.cookies.jar:
+                self.jar.set_cookie(cookie)
+        self.connections = Connections(
+            config, self.runtime, self.jar, http_client=http_client, transport=transport
+        )
+        classifier = Classifier(time.monotonic, time.time)
+        storage = Storage(time.time)
+        redirects = Redirects(self.origins, neutral, config.max_redirects, _load, self.jar.header_for)
+        ports = Ports(
+            now=time.monotonic,
+            rand=self.random.random,
+            classify=classifier.classify,
+            pace=classifier.pace,
+            follow=redirects.follow,
+            load=_load,
+            discard=_discard,
+            path=_path,
+            freeze=storage.freeze,
+            thaw=storage.thaw,
+            verbosity=(lambda: 2) if observers else verbosity,
+            emit=self.runtime.pending.append,
+            record=record,
+        )
+        breaker, retry, limit = config.circuit_breaker, config.retry, config.rate_limit
+        breaker_policy, limiter_policy = breaker.policy(), limit.policy(max_pace=retry.max_retry_after)
+        budget = retry.budget
+        self.cache = Cache(config.cache.max_entries, config.cache.max_bytes)
+        self.pipeline = Pipeline(
+            ports,
+            bulkhead=Bulkhead(config.bulkhead.max_concurrency, config.bulkhead.max_queue),
+            limiter=lambda: Limiter(limiter_policy),
+            breaker=(lambda key: Breaker(breaker_policy, self._changed(key))) if breaker.enabled else None,
+            budget=(lambda: RetryBudget(budget.ratio, budget.window, budget.floor)) if budget is not None else None,
+            cache=self.cache,
+            count_attempts=breaker.counts == "attempts",
+            pacing=limit.pace_from_headers,
+        )
+        self.composer = Composer(
+            self.origins,
+            own=own,
+            neutral=neutral,
+            ids=self.ids,
+            timeouts=config.timeout.seconds(),
+            plan=Plan(retry.policy(), config.bulkhead.acquisition_timeout, limit.max_wait),
+            deadline=config.deadline,
+            cap=config.max_response_bytes,
+            follow_redirects=config.follow_redirects,
+            server_deduplicates=config.server_deduplicates,
+            cache=config.cache,
+            jar=self.jar,
+            auth=http_client.auth if http_client is not None else None,
+            params=http_client.params if http_client is not None else None,
+            deadline_header=config.send_deadline_header,
+            circuit=breaker.key,
+        )
+        _assemblies.add(self)
+
+    # What a `Call` is made by
+
+    def flow(self, call: Call[Any], *, sync: bool) -> Flow[Any]:
+        """The flow of a call that is about to be sent.
+
+        Raises:
+            InvalidRequestError: the request cannot be built, or must not be sent.
+        """
+        prepared: Prepared = call.request
+        options = prepared.options
+        stream = prepared.ends is not None
+        try:
+            job = self.composer.job(prepared.method, prepared.url, options, stream=stream, sync=sync)
+        except BadRequest as error:
+            raise self.failures.refused(str(error), repr(prepared), error.field) from error.__cause__
+        except (BadURL, TypeError) as error:
+            raise self.failures.refused(str(error), repr(prepared), "url") from None
+        flow = self.pipeline.call(job)
+        if prepared.ends is None:
+            return flow
+        return guarded(flow, job, self.runtime, self.failures, prepared.ends, deadline="deadline" in options)
+
+    def drive(self, flow: Flow[Any]) -> Coroutine[Any, Any, Any]:
+        """Runs a flow on the running event loop."""
+        return self.connections.driver().drive(flow)
+
+    def drive_sync(self, flow: Flow[Any]) -> Any:
+        """Runs a flow on this thread."""
+        return self.connections.sync_driver().drive(flow)
+
+    def error(self, stop: Stop) -> Exception:
+        """The exception for a call that was stopped."""
+        return self.failures.error(stop)
+
+    # Life
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more calls are taken."""
+        return self.pipeline.closed
+
+    def shut(self) -> None:
+        """Takes no more calls, and fails those that wait."""
+        with self.runtime:
+            self.pipeline.close()
+
+    def forked(self) -> None:
+        """In the child of a fork: nothing here is in flight, and no connection is ours."""
+        self.runtime.renew()
+        self.connections.forget()
+        self.ids.renew()
+        self.random.seed()
+        self.pipeline.reset()
+
+    def _changed(self, key: str) -> Callable[[str, str, float], None]:
+        """What a breaker reports its changes to."""
+        origin = key
+
+        def changed(old: str, new: str, retry_after: float) -> None:
+            self.runtime.pending.append(BreakerChanged("", "", origin, old, new, retry_after))
+
+        return changed
+
+
+_assemblies: weakref.WeakSet[Assembly] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for assembly in list(_assemblies):
+        assembly.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+_accepted: list[str] = []
+
+
+def _accept_encoding() -> str:
+    """The content codings that httpx2 can decode here, which depends on what else is installed."""
+    if not _accepted:
+        probe = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)), trust_env=False)
+        _accepted.append(probe.headers["accept-encoding"])
+    return _accepted[0]
+
+
+def _default_headers(
+    config: ClientConfig, http_client: httpx2.AsyncClient | httpx2.Client | None
+) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
+    """The headers for the own origin, and those that any other may see."""
+    neutral = httpx2.Headers(
+        {
+            "Accept": "*/*",
+            "Accept-Encoding": _accept_encoding(),
+            "Connection": "keep-alive",
+            "User-Agent": config.user_agent or "",
+        }
+    )
+    own = httpx2.Headers(neutral)
+    if http_client is not None:
+        own.update(http_client.headers)
+        if "user_agent" in config.model_fields_set:
+            own["User-Agent"] = neutral["User-Agent"]
+    own.update(config.headers)
+    return own.raw, neutral.raw
+
+
+def _path(job: Any) -> str:
+    path: str = job.context.path
+    return path
+
+
+def _load(reply: Any) -> Any:
+    """Reads what is left of a streamed reply, at most a little, and closes it. Under asyncio, an awaitable."""
+    if not isinstance(reply, httpx2.Response) or reply.is_closed:
+        return reply
+    return _load_async(reply) if isinstance(reply.stream, httpx2.AsyncByteStream) else _load_sync(reply)
+
+
+_MOST_LOADED = 256 * 1024  # bytes; of an error, or of a redirect, nobody wants to read more
+
+
+async def _load_async(reply: httpx2.Response) -> httpx2.Response:
+    try:
+        return await read(reply, _MOST_LOADED)
+    except (BodyLimitError, httpx2.RequestError):
+        return with_content(reply, b"")
+
+
+def _load_sync(reply: httpx2.Response) -> httpx2.Response:
+    try:
+        return read_sync(reply, _MOST_LOADED)
+    except (BodyLimitError, httpx2.RequestError):
+        return with_content(reply, b"")
+
+
+def _discard(reply: Any) -> Any:
+    """Closes a reply that nobody will look at. Under asyncio, an awaitable."""
+    if not isinstance(reply, httpx2.Response) or reply.is_closed:
+        return None
+    return reply.aclose() if isinstance(reply.stream, httpx2.AsyncByteStream) else reply.close()

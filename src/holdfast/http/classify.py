@@ -1,0 +1,85 @@
+"""Makes an `Outcome` of what an engine returned or raised: the one place that knows what counts as what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+
+from holdfast.core.effects import Failed, Job
+from holdfast.core.outcome import Kind, Outcome
+from holdfast.core.replay import may_have_executed
+from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.headers import rate_limit, retry_after
+
+_SLOP = 0.002  # seconds by which a timeout that was cut to the deadline may seem to end before it
+
+_STATUS = {408: Kind.SERVER_TIMEOUT, 429: Kind.THROTTLED, 503: Kind.UNAVAILABLE}
+
+_PHASE = {
+    "build": Kind.REFUSED,
+    "pool": Kind.POOL,
+    "connect": Kind.UNSENT,
+    "decode": Kind.UNDECODABLE,
+    "limit": Kind.UNUSABLE,
+}
+
+
+def kind_of_status(status: int) -> Kind:
+    """The row of the replay table for an HTTP status."""
+    if status < 400:
+        return Kind.OK
+    kind = _STATUS.get(status)
+    if kind is not None:
+        return kind
+    return Kind.SERVER_ERROR if status >= 500 else Kind.REJECTED
+
+
+def kind_of_error(error: Exception) -> Kind:
+    """The row of the replay table for a failed attempt."""
+    if not isinstance(error, EngineError):
+        return Kind.LOST
+    if error.phase in _PHASE:
+        return _PHASE[error.phase]
+    if error.phase == "body" and isinstance(error.cause, httpx2.RemoteProtocolError):
+        return Kind.TRUNCATED
+    return Kind.LOST
+
+
+class Classifier:
+    """The `classify` and `pace` ports."""
+
+    def __init__(self, now: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._now = now
+        self._wall = wall
+
+    def classify(self, job: Job, reply: Any) -> Outcome:
+        """What became of the attempt that gave `reply`: a response, or a `Failed`."""
+        if reply.__class__ is Failed:
+            return self._failed(job, reply.error)
+        status = reply.status_code
+        kind = kind_of_status(status)
+        after: float | None = None
+        if status >= 400 and isinstance(reply, httpx2.Response):
+            after = retry_after(reply.headers.raw, self._wall())
+        executed = may_have_executed(kind)
+        return Outcome(kind, status, reply, None, after, may_have_executed=executed, attempt=job.attempts)
+
+    def _failed(self, job: Job, error: Exception) -> Outcome:
+        kind = kind_of_error(error)
+        executed = not (isinstance(error, EngineError) and error.sent is Sent.NO)
+        timed_out = isinstance(error, EngineError) and error.timed_out
+        outcome = Outcome(
+            kind, error=error, timed_out=timed_out, may_have_executed=executed, attempt=job.attempts
+        )
+        if timed_out and self._now() >= job.deadline - _SLOP:
+            return replace(outcome, kind=Kind.LATE)
+        return outcome
+
+    def pace(self, reply: Any) -> tuple[int, float] | None:
+        """How many more requests the server will take, and for how many seconds, if it tells."""
+        if isinstance(reply, httpx2.Response):
+            return rate_limit(reply.headers.raw, self._wall())
+        return None

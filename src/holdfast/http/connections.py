@@ -1,0 +1,169 @@
+"""The engines of one client: one for sync use, one for every event loop, made when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+import weakref
+from typing import Any
+
+import httpx2
+
+from holdfast.config import ClientConfig
+from holdfast.http.cookies import OriginJar
+from holdfast.http.drive_async import AsyncDriver
+from holdfast.http.drive_sync import SyncDriver
+from holdfast.http.engines.httpx2_engine import AsyncHttpx2Engine, SyncHttpx2Engine
+from holdfast.http.runtime import Runtime
+
+
+class WrongColour(RuntimeError):
+    """A client or transport of the caller's own does not fit this use: async where sync is needed, or vice versa."""
+
+
+class Connections:
+    """Makes and keeps the drivers, each with its engine.
+
+    Args:
+        http_client: the caller's own `httpx2.AsyncClient` or `httpx2.Client`; stays open when this is closed.
+        transport: the caller's own transport of either colour, or of both; closed with this.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        runtime: Runtime,
+        jar: OriginJar,
+        *,
+        http_client: httpx2.AsyncClient | httpx2.Client | None = None,
+        transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
+    ) -> None:
+        self._config = config
+        self._runtime = runtime
+        self._jar = jar
+        self._http_client = http_client
+        self._transport = transport
+        self._tls: bool | ssl.SSLContext | None = None
+        self._making = threading.Lock()
+        self._last: AsyncDriver | None = None
+        self._last_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = weakref.WeakKeyDictionary()
+        self._sync: SyncDriver | None = None
+
+    def driver(self) -> AsyncDriver:
+        """The driver for the running event loop."""
+        loop = asyncio.get_running_loop()
+        last = self._last_loop
+        if last is not None and last() is loop and self._last is not None:
+            return self._last
+        with self._making:
+            driver = self._by_loop.get(loop)
+            if driver is None:
+                # A pool refers to its loop, so that being weakly keyed does not suffice to let go of a closed one.
+                for other in [other for other in self._by_loop if other.is_closed()]:
+                    del self._by_loop[other]
+                driver = AsyncDriver(self._runtime, self._async_engine(), loop)
+                self._by_loop[loop] = driver
+            self._last_loop = weakref.ref(loop)
+            self._last = driver
+        return driver
+
+    def sync_driver(self) -> SyncDriver:
+        """The driver for the calling thread."""
+        driver = self._sync
+        if driver is None:
+            with self._making:
+                driver = self._sync
+                if driver is None:
+                    driver = self._sync = SyncDriver(self._runtime, self._sync_engine())
+        return driver
+
+    def _async_engine(self) -> AsyncHttpx2Engine:
+        client = self._http_client
+        if client is not None:
+            if not isinstance(client, httpx2.AsyncClient):
+                raise WrongColour("http_client is an httpx2.Client: use .result(), or hand in an httpx2.AsyncClient")
+            return AsyncHttpx2Engine(client, owned=False)
+        if self._transport is not None and not hasattr(self._transport, "handle_async_request"):
+            raise WrongColour("transport is a sync one: use .result(), or hand in an httpx2.AsyncBaseTransport")
+        return AsyncHttpx2Engine(httpx2.AsyncClient(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+
+    def _sync_engine(self) -> SyncHttpx2Engine:
+        client = self._http_client
+        if client is not None:
+            if not isinstance(client, httpx2.Client):
+                raise WrongColour("http_client is an httpx2.AsyncClient: use await, or hand in an httpx2.Client")
+            return SyncHttpx2Engine(client, owned=False)
+        if self._transport is not None and not hasattr(self._transport, "handle_request"):
+            raise WrongColour("transport is an async one: use await, or hand in an httpx2.BaseTransport")
+        return SyncHttpx2Engine(httpx2.Client(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+
+    def _arguments(self) -> dict[str, Any]:
+        config = self._config
+        if self._tls is None:
+            # Loading certificates takes as long as hundreds of requests: once for all loops and threads.
+            tls = config.tls()
+            if isinstance(tls, bool) and self._transport is None:
+                tls = httpx2.create_ssl_context(verify=tls, trust_env=config.trust_env)
+            self._tls = tls
+        size = config.max_connections or config.bulkhead.max_concurrency
+        return {
+            "verify": self._tls,
+            "http2": config.http2,
+            "proxy": config.proxy,
+            "trust_env": config.trust_env,
+            "limits": httpx2.Limits(
+                max_connections=size, max_keepalive_connections=size, keepalive_expiry=config.keepalive_expiry
+            ),
+            "timeout": httpx2.Timeout(**config.timeout.seconds()),
+            "cookies": self._jar,
+        }
+
+    async def aclose(self) -> None:
+        """Closes everything, from async code: what belongs to other loops is closed there."""
+        running = asyncio.get_running_loop()
+        if self._sync is not None:
+            self._sync.close()
+        own: AsyncDriver | None = None
+        for loop, driver in self._take():
+            if loop is running:
+                own = driver
+            else:
+                _close_elsewhere(loop, driver)
+        if own is not None:
+            await own.aclose()
+
+    def close(self) -> None:
+        """Closes everything, from sync code."""
+        for loop, driver in self._take():
+            _close_elsewhere(loop, driver)
+        if self._sync is not None:
+            self._sync.close()
+
+    def _take(self) -> list[tuple[asyncio.AbstractEventLoop, AsyncDriver]]:
+        with self._making:
+            drivers = list(self._by_loop.items())
+            self._by_loop.clear()
+            self._last = self._last_loop = None
+        return drivers
+
+    def forget(self) -> None:
+        """Drops every pool unclosed: in a forked child the sockets are the parent's."""
+        self._making = threading.Lock()
+        _orphans.append((os.getpid(), self._by_loop, self._sync))
+        self._by_loop = weakref.WeakKeyDictionary()
+        self._last = self._last_loop = None
+        self._sync = None
+
+
+_orphans: list[object] = []
+"""Pools of a parent process. Kept, because closing a TLS connection in the child would end it for the parent."""
+
+
+def _close_elsewhere(loop: asyncio.AbstractEventLoop, driver: AsyncDriver) -> None:
+    if loop.is_closed():
+        return
+    if loop.is_running():
+        asyncio.run_coroutine_threadsafe(driver.aclose(), loop)

@@ -1,0 +1,56 @@
+"""What travels on from the request that this process is serving to the requests that it sends meanwhile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from holdfast.http.ids import RequestIds
+
+serving_id: ContextVar[str | None] = ContextVar("holdfast_serving_id", default=None)
+"""The id of the request being served; sent as ``X-Correlation-ID``."""
+
+trace_parent: ContextVar[str | None] = ContextVar("holdfast_trace_parent", default=None)
+"""The W3C ``traceparent`` of the current span; sent as it is."""
+
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
+_ID = re.compile(r"[!-~]{1,200}")
+_fresh = RequestIds()
+
+
+def get_request_id() -> str:
+    """The id of the request that the current context is serving; a fresh one where there is none."""
+    return serving_id.get() or _fresh()
+
+
+@contextmanager
+def request_context(request_id: str | None = None, *, traceparent: str | None = None) -> Iterator[str]:
+    """Marks everything inside as done for one incoming request.
+
+    Calls made inside carry `request_id` as ``X-Correlation-ID`` and the `traceparent`. They do not carry it as
+    ``X-Request-ID``: two POSTs made for one incoming request are two requests.
+
+    Args:
+        request_id: the incoming request's id: visible ASCII, at most 200 characters. None: a fresh one.
+        traceparent: the incoming ``traceparent`` header (W3C Trace Context, section 3.2). None: none is sent.
+
+    Yields:
+        The id in force.
+
+    Raises:
+        ValueError: an id or traceparent that could not stand in a header.
+    """
+    current = _fresh() if request_id is None else request_id
+    if not _ID.fullmatch(current):
+        raise ValueError(f"request_id must be 1 to 200 visible ASCII characters, not {current!r}")
+    if traceparent is not None and not _TRACE_PARENT.fullmatch(traceparent):
+        raise ValueError(f"traceparent is not of the form 00-<32 hex>-<16 hex>-<2 hex>: {traceparent!r}")
+    id_token = serving_id.set(current)
+    trace_token = trace_parent.set(traceparent)
+    try:
+        yield current
+    finally:
+        trace_parent.reset(trace_token)
+        serving_id.reset(id_token)

@@ -1,0 +1,41 @@
+"""The cookie jar of a client: takes cookies from the origin of `base_url` and from nobody else."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import urllib.request
+from typing import Any
+
+import httpx2
+
+from holdfast.http.origins import origin_of
+
+
+class OriginJar(http.cookiejar.CookieJar):
+    """A jar that another origin can neither read nor fill.
+
+    `filled` is False until the first cookie comes, so that calls without cookies need not look.
+    """
+
+    def __init__(self, own: str) -> None:
+        super().__init__()
+        self._own = own
+        self.filled = False
+
+    def set_cookie(self, cookie: http.cookiejar.Cookie) -> None:
+        """Takes a cookie."""
+        self.filled = True
+        super().set_cookie(cookie)
+
+    def extract_cookies(self, response: Any, request: urllib.request.Request) -> None:
+        """Takes the cookies that a response of the own origin sets (RFC 6265)."""
+        if origin_of(httpx2.URL(request.full_url)) == self._own:
+            super().extract_cookies(response, request)
+
+    def header_for(self, url: httpx2.URL) -> bytes | None:
+        """The Cookie header for a URL, if any cookie goes there."""
+        if not self.filled or origin_of(url) != self._own:
+            return None
+        request = httpx2.Request("GET", url, cookies=httpx2.Cookies(self), stream=httpx2.ByteStream(b""))
+        value = request.headers.get("cookie")
+        return value.encode("ascii") if value else None

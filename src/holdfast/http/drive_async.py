@@ -1,0 +1,209 @@
+"""Runs flows under asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from holdfast.core.effects import FOREVER, Child, Effect, Failed, Flow, Io, Job, Park, Waiter
+from holdfast.http.deadlines import DeadlineTable
+from holdfast.http.engines.base import Engine, EngineError, Sent
+from holdfast.http.runtime import Runtime
+
+
+class AsyncDriver:
+    """Drives the flows of one client on one event loop."""
+
+    def __init__(self, runtime: Runtime, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        self.engine = engine
+        self.deadlines = DeadlineTable(loop)
+        self._runtime = runtime
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def drive(self, flow: Flow[Any]) -> Any:
+        """Runs `flow` to its end, in the current task, and returns its result.
+
+        Raises:
+            asyncio.CancelledError: the task was cancelled; the flow has given back what it held.
+            Exception: whatever the flow raises.
+        """
+        runtime = self._runtime
+        pending = runtime.pending
+        step: Callable[[Any], Effect] = flow.send
+        value: Any = None
+        parked: Park | None = None
+        streams: list[Any] | None = None
+        result: Any = None
+        try:
+            while True:
+                runtime.acquire()
+                try:
+                    if parked is not None:
+                        waiter = parked.waiter
+                        if step == flow.send:
+                            value = waiter is not None and waiter.woken
+                        parked = None
+                    effect = step(value)
+                    if effect.__class__ is Park and effect.waiter is not None:  # type: ignore[union-attr]
+                        woken = self._bind(effect.waiter)  # type: ignore[union-attr]
+                except StopIteration as stop:
+                    result = stop.value
+                    return result
+                finally:
+                    runtime.release()
+                    if pending:
+                        runtime.settle()
+                step = flow.send
+                try:
+                    kind = effect.__class__
+                    if kind is Job:
+                        value = await self._perform(effect)  # type: ignore[arg-type]
+                        if effect.stream and value.__class__ is not Failed:  # type: ignore[union-attr]
+                            streams = [value] if streams is None else [*streams, value]
+                    elif kind is Park:
+                        parked = effect  # type: ignore[assignment]
+                        await self._park(parked, woken if parked.waiter is not None else None)  # type: ignore[union-attr,arg-type]
+                    elif kind is Io:
+                        value = await self._io(effect)  # type: ignore[arg-type]
+                    else:
+                        value = self._spawn(effect.flow)  # type: ignore[union-attr]
+                except GeneratorExit:
+                    # Nobody drives this flow any more, and nothing can be awaited here.
+                    runtime.bury(flow)
+                    streams = None
+                    raise
+                except BaseException as error:
+                    step = flow.throw
+                    value = error
+        finally:
+            if streams is not None:
+                for reply in streams:
+                    if reply is not result and not reply.is_closed:
+                        await reply.aclose()
+
+    async def _perform(self, job: Job) -> Any:
+        deadline = job.deadline
+        task = asyncio.current_task()
+        if deadline == FOREVER or task is None:
+            try:
+                return await self.engine.send(job)
+            except Exception as error:
+                return Failed(error)
+        entry = self.deadlines.add(task, deadline)
+        try:
+            return await self.engine.send(job)
+        except asyncio.CancelledError as error:
+            if entry.expired and task.uncancel() <= entry.cancelling:
+                message = "the deadline passed"
+                cause = EngineError(message, sent=Sent.MAYBE, phase="deadline", timed_out=True)
+                cause.__cause__ = error
+                return Failed(cause)
+            raise
+        except Exception as error:
+            if entry.expired:
+                task.uncancel()
+            return Failed(error)
+        finally:
+            self.deadlines.remove(entry)
+
+    async def _io(self, effect: Io) -> Any:
+        task = asyncio.current_task()
+        entry = None
+        if effect.deadline != FOREVER and task is not None:
+            entry = self.deadlines.add(task, effect.deadline)
+        try:
+            result = effect.op(effect.arg)
+            return await result if inspect.isawaitable(result) else result
+        except asyncio.CancelledError:
+            if entry is not None and entry.expired and task is not None and task.uncancel() <= entry.cancelling:
+                return Failed(EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True))
+            raise
+        except Exception as error:
+            return Failed(error)
+        finally:
+            if entry is not None:
+                self.deadlines.remove(entry)
+
+    def _bind(self, waiter: Waiter) -> asyncio.Future[None]:
+        """Connects a waiter to a future of this loop. Runs under the lock, in the step that yielded the park."""
+        loop = self._loop
+        woken: asyncio.Future[None] = loop.create_future()
+        thread = self._thread
+
+        def notify() -> bool:
+            if loop.is_closed():
+                return False
+            if threading.get_ident() == thread:
+                _set(woken)
+                return True
+            try:
+                loop.call_soon_threadsafe(_set, woken)
+            except RuntimeError:  # closed meanwhile
+                return False
+            return True
+
+        waiter.notify = notify
+        if waiter.woken:
+            _set(woken)
+        return woken
+
+    async def _park(self, park: Park, woken: asyncio.Future[None] | None) -> None:
+        if woken is None:
+            if park.until == FOREVER:
+                await self._loop.create_future()
+            await asyncio.sleep(max(park.until - monotonic(), 0.0))
+            return
+        if park.until == FOREVER:
+            await woken
+            return
+        timer = self._loop.call_later(max(park.until - monotonic(), 0.0), _set, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+    def _spawn(self, flow: Flow[Any]) -> Child:
+        child = Child()
+        task = self._loop.create_task(self._run_child(flow, child))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+        def cancel() -> None:
+            if self._loop.is_closed():
+                return
+            self._loop.call_soon_threadsafe(task.cancel)
+
+        child.cancel = cancel
+        return child
+
+    async def _run_child(self, flow: Flow[Any], child: Child) -> None:
+        try:
+            result = await self.drive(flow)
+        except asyncio.CancelledError:
+            with self._runtime:
+                child.wake(Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline")))
+            raise
+        except Exception as error:
+            result = Failed(error)
+        with self._runtime:
+            child.wake(result)
+
+    async def aclose(self) -> None:
+        """Cancels what runs in the background, and closes the engine."""
+        for task in list(self._background):
+            task.cancel()
+        if self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+        self.deadlines.close()
+        await self.engine.aclose()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,143 @@
+"""Runs flows on the calling thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.core.effects import FOREVER, Child, Effect, Failed, Flow, Io, Job, Park, Waiter
+from holdfast.http.engines.base import EngineError, Sent, SyncEngine
+from holdfast.http.runtime import Runtime
+
+
+class Cancelled(BaseException):
+    """Thrown into a spawned flow to cancel it. Never leaves the driver."""
+
+
+class SyncDriver:
+    """Drives the flows of one client; any number of threads may do so at once."""
+
+    def __init__(self, runtime: Runtime, engine: SyncEngine) -> None:
+        self.engine = engine
+        self._runtime = runtime
+
+    def drive(self, flow: Flow[Any], cancelled: Callable[[], bool] | None = None) -> Any:
+        """Runs `flow` to its end and returns its result.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the flow has given back what it held.
+            Exception: whatever the flow raises.
+        """
+        runtime = self._runtime
+        pending = runtime.pending
+        step: Callable[[Any], Effect] = flow.send
+        value: Any = None
+        parked: Park | None = None
+        gate: threading.Lock | None = None
+        streams: list[Any] | None = None
+        result: Any = None
+        try:
+            while True:
+                runtime.acquire()
+                try:
+                    if parked is not None:
+                        waiter = parked.waiter
+                        if step == flow.send:
+                            value = waiter is not None and waiter.woken
+                        parked = None
+                    effect = step(value)
+                    if effect.__class__ is Park and effect.waiter is not None:  # type: ignore[union-attr]
+                        gate = _bind(effect.waiter)  # type: ignore[union-attr]
+                except StopIteration as stop:
+                    result = stop.value
+                    return result
+                finally:
+                    runtime.release()
+                    if pending:
+                        runtime.settle()
+                step = flow.send
+                try:
+                    kind = effect.__class__
+                    if kind is Job:
+                        try:
+                            value = self.engine.send(effect)  # type: ignore[arg-type]
+                        except Exception as error:
+                            value = Failed(error)
+                        if effect.stream and value.__class__ is not Failed:  # type: ignore[union-attr]
+                            streams = [value] if streams is None else [*streams, value]
+                    elif kind is Park:
+                        parked = effect  # type: ignore[assignment]
+                        _wait(parked.until, gate if parked.waiter is not None else None)  # type: ignore[union-attr]
+                        gate = None
+                    elif kind is Io:
+                        value = _io(effect)  # type: ignore[arg-type]
+                    else:
+                        value = self._spawn(effect.flow)  # type: ignore[union-attr]
+                    if cancelled is not None and cancelled():
+                        raise Cancelled
+                except BaseException as error:
+                    step = flow.throw
+                    value = error
+        finally:
+            if streams is not None:
+                for reply in streams:
+                    if reply is not result and not reply.is_closed:
+                        reply.close()
+
+    def _spawn(self, flow: Flow[Any]) -> Child:
+        child = Child()
+        stop = threading.Event()
+        child.cancel = stop.set
+
+        def run() -> None:
+            try:
+                outcome = self.drive(flow, stop.is_set)
+            except Cancelled:
+                outcome = Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline"))
+            except Exception as error:
+                outcome = Failed(error)
+            with self._runtime:
+                child.wake(outcome)
+
+        threading.Thread(target=run, name="holdfast-background", daemon=True).start()
+        return child
+
+    def close(self) -> None:
+        """Closes the engine."""
+        self.engine.close()
+
+
+def _bind(waiter: Waiter) -> threading.Lock:
+    """Connects a waiter to a lock that its waking releases. Runs under the client's lock."""
+    gate = threading.Lock()
+    gate.acquire()
+
+    def notify() -> bool:
+        gate.release()
+        return True
+
+    waiter.notify = notify
+    if waiter.woken:
+        gate.release()
+    return gate
+
+
+def _wait(until: float, gate: threading.Lock | None) -> None:
+    left = until - time.monotonic()
+    if gate is None:
+        if until == FOREVER:
+            threading.Event().wait()
+        time.sleep(max(left, 0.0))
+    elif until == FOREVER:
+        gate.acquire()
+    elif left > 0.0:
+        gate.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+
+
+def _io(effect: Io) -> Any:
+    try:
+        return effect.op(effect.arg)
+    except Exception as error:
+        return Failed(error)

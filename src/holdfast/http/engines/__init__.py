@@ -1,0 +1,1 @@
+"""Engines: what performs one attempt, behind the small port in `base`."""

@@ -1,0 +1,161 @@
+"""The httpx2 engine, first choice and fallback: public `httpx2.AsyncClient` and `httpx2.Client`, also handed-in ones."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import httpx2
+
+from holdfast.core.effects import Job
+from holdfast.http.bodies import BodySpent
+from holdfast.http.content import BodyLimitError, read, read_sync, with_content
+from holdfast.http.engines.base import EngineError, Phase, Sent
+
+CAPS = frozenset({"sent", "stream", "http2", "proxy", "ssl_context", "unix"})
+
+_ASYNC_REQUEST = httpx2.AsyncClient.request
+_SYNC_REQUEST = httpx2.Client.request
+_NO_AUTH = httpx2.Auth()  # given explicitly, it spares httpx2 looking for credentials in the URL
+_REFUSED_STREAM = 7  # RFC 9113, section 7
+
+# Which failures prove that the request never left. The first class that fits decides.
+_BEFORE_SENDING: tuple[tuple[type[Exception], Phase], ...] = (
+    (httpx2.PoolTimeout, "pool"),
+    (httpx2.ConnectTimeout, "connect"),
+    (httpx2.ConnectError, "connect"),
+    (httpx2.ProxyError, "connect"),
+    (httpx2.UnsupportedProtocol, "build"),
+)
+
+
+def engine_error(error: Exception, *, head: bool) -> EngineError:
+    """What an exception of httpx2 says about the attempt; `head` is True once the response's head was there."""
+    timed_out = isinstance(error, httpx2.TimeoutException)
+    message = str(error) or type(error).__name__
+    if isinstance(error, BodyLimitError):
+        return EngineError(message, sent=Sent.MAYBE, phase="limit")
+    if isinstance(error, httpx2.DecodingError):
+        return EngineError(message, sent=Sent.MAYBE, phase="decode", cause=error)
+    if not head:
+        for kind, phase in _BEFORE_SENDING:
+            if isinstance(error, kind):
+                return EngineError(message, sent=Sent.NO, phase=phase, cause=error, timed_out=timed_out)
+        if _was_refused(error):
+            return EngineError(message, sent=Sent.NO, phase="connect", cause=error)
+        if isinstance(error, httpx2.LocalProtocolError):
+            return EngineError(message, sent=Sent.MAYBE, phase="build", cause=error)
+    return EngineError(message, sent=Sent.MAYBE, phase="body" if head else "head", cause=error, timed_out=timed_out)
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether an HTTP/2 server reset the stream with REFUSED_STREAM: it did not process the request (RFC 9113, 8.7)."""
+    cause = error.__cause__
+    event = cause.args[0] if cause is not None and cause.args else None
+    return getattr(event, "error_code", None) == _REFUSED_STREAM
+
+
+def _request(job: Job, *, sync: bool) -> httpx2.Request:
+    body = job.body
+    try:
+        stream = httpx2.ByteStream(body) if body.__class__ is bytes else body.stream(sync=sync)
+        # A new request for every attempt: httpx2 and its transports write into the extensions.
+        return httpx2.Request(
+            job.method,
+            job.url,
+            headers=job.headers,
+            stream=stream,
+            extensions={"timeout": job.timeouts, **job.context.extensions},
+        )
+    except (BodySpent, TypeError, ValueError) as error:
+        raise EngineError(str(error), sent=Sent.NO, phase="build", cause=error) from error
+
+
+def _arguments(job: Job, *, sync: bool) -> dict[str, Any]:
+    """The job as arguments of a `request` that somebody has put in the place of httpx2's."""
+    body = job.body
+    return {
+        "headers": httpx2.Headers(job.headers),
+        "content": (body or None) if body.__class__ is bytes else body.stream(sync=sync),
+        "timeout": httpx2.Timeout(**job.timeouts),
+        "follow_redirects": False,
+        "extensions": dict(job.context.extensions),
+    }
+
+
+class AsyncHttpx2Engine:
+    """Performs attempts with an `httpx2.AsyncClient`."""
+
+    caps = CAPS | {"cancel", "deadline"}
+
+    def __init__(self, client: httpx2.AsyncClient, *, owned: bool = True) -> None:
+        self._client = client
+        self._owned = owned
+
+    async def send(self, job: Job) -> httpx2.Response:
+        """See `Engine.send`."""
+        client = self._client
+        if type(client).request is not _ASYNC_REQUEST or "request" in client.__dict__:
+            return await self._through_request(job)
+        request = _request(job, sync=False)
+        response: httpx2.Response | None = None
+        try:
+            response = await client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
+            if job.stream:
+                return response
+            return await read(response, job.cap)
+        except Exception as error:
+            if response is not None and response.status_code >= 400:
+                return with_content(response, b"")  # the status says enough, whatever became of the explanation
+            raise engine_error(error, head=response is not None) from error
+
+    async def _through_request(self, job: Job) -> httpx2.Response:
+        try:
+            answer: Any = self._client.request(job.method, str(job.url), **_arguments(job, sync=False))
+            response: httpx2.Response = await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:
+            raise engine_error(error, head=False) from error
+        return response
+
+    async def aclose(self) -> None:
+        """Closes the client, unless it was handed in."""
+        if self._owned:
+            await self._client.aclose()
+
+
+class SyncHttpx2Engine:
+    """Performs attempts with an `httpx2.Client`."""
+
+    caps = CAPS
+
+    def __init__(self, client: httpx2.Client, *, owned: bool = True) -> None:
+        self._client = client
+        self._owned = owned
+
+    def send(self, job: Job) -> httpx2.Response:
+        """See `Engine.send`."""
+        client = self._client
+        if type(client).request is not _SYNC_REQUEST or "request" in client.__dict__:
+            return self._through_request(job)
+        request = _request(job, sync=True)
+        response: httpx2.Response | None = None
+        try:
+            response = client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
+            if job.stream:
+                return response
+            return read_sync(response, job.cap)
+        except Exception as error:
+            if response is not None and response.status_code >= 400:
+                return with_content(response, b"")
+            raise engine_error(error, head=response is not None) from error
+
+    def _through_request(self, job: Job) -> httpx2.Response:
+        try:
+            return self._client.request(job.method, str(job.url), **_arguments(job, sync=True))
+        except Exception as error:
+            raise engine_error(error, head=False) from error
+
+    def close(self) -> None:
+        """Closes the client, unless it was handed in."""
+        if self._owned:
+            self._client.close()

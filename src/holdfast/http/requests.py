@@ -1,0 +1,421 @@
+"""Makes a `Job` of what a caller asked for: URL, headers, body, ids, and the policies of this one call.
+
+Everything that can be wrong with a request is found here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json as jsonlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+
+from holdfast.core.deadline import longest
+from holdfast.core.effects import Job
+from holdfast.core.ports import CacheUse, Plan
+from holdfast.core.replay import IDEMPOTENT
+from holdfast.http import context
+from holdfast.http.auths import HttpxAuth, as_auth
+from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
+from holdfast.http.cookies import OriginJar
+from holdfast.http.ids import RequestIds
+from holdfast.http.options import seconds_of
+from holdfast.http.origins import Origins, Target
+from holdfast.parts import CacheConfig
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$")
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"})
+_KEYED_METHODS = frozenset({"POST", "PATCH"})
+_ENCODED = ("params", "cookies", "data", "files")
+_UNCACHED = frozenset({b"range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range"})
+_NO_IDENTITY = frozenset(
+    {
+        b"accept",
+        b"accept-charset",
+        b"accept-encoding",
+        b"accept-language",
+        b"cache-control",
+        b"pragma",
+        b"traceparent",
+        b"tracestate",
+        b"user-agent",
+        b"x-correlation-id",
+        b"x-request-id",
+    }
+)
+_NOTHING: dict[str, Any] = {}
+_dumps = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class BadRequest(ValueError):
+    """A request that cannot be built. `field` names the argument at fault."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class CallContext:
+    """What the HTTP layer keeps about one job."""
+
+    __slots__ = ("extensions", "origin", "path", "sync", "target")
+
+    def __init__(self, target: Target, extensions: Mapping[str, Any], sync: bool) -> None:
+        self.target = target
+        self.origin = target.origin
+        self.path = target.path
+        self.extensions = extensions
+        self.sync = sync
+
+    def at(self, target: Target) -> CallContext:
+        """The context of a hop to another URL."""
+        return CallContext(target, self.extensions, self.sync)
+
+
+class Composer:
+    """Builds the jobs of one client.
+
+    Args:
+        origins: resolves URLs and tells whose origin they are.
+        own: headers for the origin of `base_url`; `neutral`: those for any other.
+        timeouts: seconds of one attempt, unless the call says otherwise. `plan`: the same for its policies.
+    """
+
+    def __init__(
+        self,
+        origins: Origins,
+        *,
+        own: list[tuple[bytes, bytes]],
+        neutral: list[tuple[bytes, bytes]],
+        ids: RequestIds,
+        timeouts: dict[str, float | None],
+        plan: Plan,
+        deadline: float | None,
+        cap: int | None,
+        follow_redirects: bool,
+        server_deduplicates: bool,
+        cache: CacheConfig,
+        jar: OriginJar,
+        auth: httpx2.Auth | None = None,
+        params: httpx2.QueryParams | None = None,
+        deadline_header: str | None = None,
+        circuit: Callable[[str, str], str | None] | None = None,
+    ) -> None:
+        self.origins = origins
+        self.ids = ids
+        self._own = own
+        self._neutral = neutral
+        self._timeouts = timeouts
+        self._longest = longest(timeouts)
+        self._plan = plan
+        self._deadline = deadline
+        self._cap = cap
+        self._follow = follow_redirects
+        self._deduplicates = server_deduplicates
+        self._cache = cache
+        self._cached = cache.default_ttl is not None or cache.from_response
+        self._jar = jar
+        self._auth = auth
+        self._params = params or None
+        self._deadline_header = deadline_header.encode("ascii") if deadline_header else None
+        self._circuit = circuit
+
+    def job(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool) -> Job:
+        """The job for one call.
+
+        Raises:
+            BadRequest: a header, body or method that cannot be sent.
+            BadURL: a URL that cannot, or must not, be requested.
+        """
+        if method not in _METHODS:
+            method = _checked_method(method)
+        target = self.origins.target(url)
+        base = target.headers
+        if base is None:
+            base = target.headers = [(b"Host", target.host), *(self._own if target.own else self._neutral)]
+        headers = base.copy()
+        extensions: Mapping[str, Any] = _NOTHING
+        body: Any = b""
+        given: list[tuple[bytes, bytes]] | None = None
+        if options:
+            if options.get("headers"):
+                given = _given_headers(options["headers"])
+                names = {name.lower() for name, _ in given}
+                headers = [pair for pair in headers if pair[0].lower() not in names]
+                headers += given
+            extensions = options.get("extensions") or _NOTHING
+        if (
+            self._jar.filled
+            or self._params is not None
+            or (options and (not options.keys().isdisjoint(_ENCODED) or _is_stream(options.get("content"))))
+        ):
+            target, headers, body = self._encoded(method, target, headers, options)
+        elif options:
+            body = self._plain_body(headers, options)
+        if not body and method in _KEYED_METHODS | {"PUT"} and body.__class__ is bytes:
+            _set_default(headers, b"Content-Length", b"0")
+        route = target.routes.get(method)
+        if route is None:
+            route = target.routes[method] = f"{method} {target.path}"
+        id_ = self._ids(method, headers, options)
+        job = Job(
+            method, target.url, headers, body, self._timeouts, self._plan, target.origin, route, id_[0],
+            CallContext(target, extensions, sync),
+        )  # fmt: skip
+        job.keyed = id_[1]
+        job.idempotent = method in IDEMPOTENT
+        job.longest = self._longest
+        job.cap = self._cap
+        job.follow = self._follow
+        job.patience = self._deadline
+        if body.__class__ is not bytes:
+            job.replayable = body.replayable
+        if self._deadline_header is not None:
+            job.announce = self._announce
+        if self._circuit is not None:
+            job.circuit = self._circuit(method, target.path)
+        if stream:
+            job.stream = True
+            job.cap = None
+        if options or self._auth is not None:
+            self._apply(job, options)
+        if method == "GET" and not stream and (self._cached or "cache_ttl" in options):
+            job.cache = self._cache_use(job, target, options, given)
+        return job
+
+    # Parts of it
+
+    def _ids(self, method: str, headers: list[tuple[bytes, bytes]], options: Mapping[str, Any]) -> tuple[str, bool]:
+        """Adds the id headers. Returns the request id, and whether the caller vouches for the key."""
+        keyed = self._deduplicates
+        id_: str | None = None
+        if options:
+            id_ = options.get("request_id")
+            keyed = options.get("server_deduplicates", keyed or id_ is not None)
+            if id_ is None:
+                for name, value in headers:
+                    if name.lower() == b"x-request-id":
+                        id_ = value.decode("latin-1")
+            else:
+                headers[:] = [pair for pair in headers if pair[0].lower() != b"x-request-id"]
+                headers.append((b"X-Request-ID", id_.encode("ascii")))
+        if id_ is None:
+            id_ = self.ids()
+            headers.append((b"X-Request-ID", id_.encode("ascii")))
+        if method in _KEYED_METHODS:
+            key = options.get("idempotency_key") if options else None
+            if isinstance(key, str):
+                keyed = options.get("server_deduplicates", True)
+                headers[:] = [pair for pair in headers if pair[0].lower() != b"idempotency-key"]
+                headers.append((b"Idempotency-Key", key.encode("ascii")))
+            elif any(name.lower() == b"idempotency-key" for name, _ in headers):
+                keyed = options.get("server_deduplicates", True)
+            elif key is not False:
+                headers.append((b"Idempotency-Key", id_.encode("ascii")))
+        serving = context.serving_id.get()
+        if serving is not None:
+            _set_default(headers, b"X-Correlation-ID", serving.encode("ascii"))
+        trace = context.trace_parent.get()
+        if trace is not None:
+            _set_default(headers, b"traceparent", trace.encode("ascii"))
+        return id_, bool(keyed)
+
+    def _plain_body(self, headers: list[tuple[bytes, bytes]], options: Mapping[str, Any]) -> bytes:
+        """A body that needs nobody's help to be encoded: none, JSON, text or bytes."""
+        value = options.get("json")
+        if value is not None:
+            try:
+                body = _dumps(value).encode("utf-8")
+            except (TypeError, ValueError, RecursionError) as error:
+                raise BadRequest(f"json cannot be encoded: {error}", "json") from None
+            _set_default(headers, b"Content-Length", b"%d" % len(body))
+            _set_default(headers, b"Content-Type", b"application/json")
+            return body
+        content = options.get("content")
+        if content is None:
+            return b""
+        body = content.encode("utf-8") if isinstance(content, str) else content
+        if body:
+            _set_default(headers, b"Content-Length", b"%d" % len(body))
+        return body
+
+    def _encoded(
+        self, method: str, target: Target, headers: list[tuple[bytes, bytes]], options: Mapping[str, Any]
+    ) -> tuple[Target, list[tuple[bytes, bytes]], Any]:
+        """Has httpx2 encode what is not plain: query parameters, cookies, forms, files, streams."""
+        params = options.get("params")
+        if self._params is not None and target.own:
+            params = self._params.merge(params)
+        files, replayable = options.get("files"), True
+        content = options.get("content")
+        try:
+            if params is not None:
+                target = self.origins.encoded(target.url.copy_merge_params(params))
+            if files:
+                files, replayable = rewindable_files(files)
+            request = httpx2.Request(
+                method,
+                target.url,
+                headers=headers,
+                cookies=self._cookies(target, options.get("cookies")),
+                content=content,
+                data=options.get("data"),
+                files=files,
+                json=options.get("json"),
+            )
+            body: Any
+            if files:
+                body = MultipartBody(request.stream, replayable=replayable)
+            elif content is not None:
+                body = body_of(content, request)
+            else:
+                body = request.content
+        except (TypeError, ValueError, OSError, AttributeError, httpx2.InvalidURL, RecursionError) as error:
+            raise BadRequest(f"the request cannot be encoded: {error}") from None
+        return target, request.headers.raw, body
+
+    def _cookies(self, target: Target, given: Any) -> httpx2.Cookies | None:
+        """The cookies for a URL: those of the jar for the own origin alone, and what was given on the call."""
+        cookies = httpx2.Cookies(self._jar) if target.own and self._jar.filled else httpx2.Cookies()
+        if given is not None:
+            merged = httpx2.Cookies(cookies)
+            merged.update(given)
+            return merged
+        return cookies
+
+    def _apply(self, job: Job, options: Mapping[str, Any]) -> None:
+        """The options that change the policies of the call."""
+        auth = options["auth"] if "auth" in options else (self._auth if job.context.target.own else None)
+        if auth is not None:
+            try:
+                job.auth = HttpxAuth(as_auth(auth), sync=job.context.sync)
+            except TypeError as error:
+                raise BadRequest(str(error), "auth") from None
+        if "timeout" in options:
+            job.timeouts = seconds_of(options["timeout"])
+            job.longest = longest(job.timeouts)
+        if "deadline" in options:
+            job.patience = options["deadline"]
+        elif job.stream and self._deadline is not None:
+            job.patience = self._deadline
+        if "follow_redirects" in options:
+            job.follow = options["follow_redirects"]
+        if "retry" in options:
+            job.plan = self._plan_for(options["retry"])
+
+    def _plan_for(self, retry: Any) -> Plan:
+        """The client's plan with another retry policy."""
+        if retry is None:
+            return Plan(replace(self._plan.retry, max_attempts=1), self._plan.slot_wait, self._plan.token_wait)
+        return Plan(retry.policy(), self._plan.slot_wait, self._plan.token_wait)
+
+    def _announce(self, job: Job, left: float) -> None:
+        """Sends the seconds that are left on to the server, so that it need not work in vain."""
+        name = self._deadline_header
+        assert name is not None
+        job.headers = [pair for pair in job.headers if pair[0] != name]
+        job.headers.append((name, b"%.3f" % max(left, 0.0)))
+
+    # The cache
+
+    def _cache_use(
+        self, job: Job, target: Target, options: Mapping[str, Any], given: list[tuple[bytes, bytes]] | None
+    ) -> CacheUse | None:
+        settings = self._cache
+        ttl = options.get("cache_ttl")
+        if ttl is None:
+            ttl = settings.default_ttl
+            if ttl is None and not settings.from_response:
+                return None
+        if ttl is not None and ttl <= 0:
+            return None
+        identity = options.get("cache_identity")
+        if identity is None:
+            if job.auth is not None or options.get("cookies") or (self._jar.filled and target.own):
+                return None
+            identity = _identity(given) if given is not None else ""
+            if identity is None:
+                return None
+        else:
+            identity = f"={identity}"
+        return CacheUse(
+            (job.key, target.url.raw_path, identity),
+            target.path,
+            _Selector(job.headers),
+            ttl,
+            settings.stale_while_revalidate,
+            settings.stale_if_error,
+            frozenset(options.get("tags", ())),
+        )
+
+
+class _Selector:
+    """This request's values of the headers that a stored response varies on."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self._headers = headers
+
+    def __call__(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        found: dict[str, list[str]] = {name: [] for name in names}
+        for name, value in self._headers:
+            values = found.get(name.decode("latin-1").lower())
+            if values is not None:
+                values.append(value.decode("latin-1"))
+        return tuple(", ".join(found[name]) for name in names)
+
+
+def _identity(given: list[tuple[bytes, bytes]]) -> str | None:
+    """A hash of all headers given on the call that may be credentials: any but the few that surely are not.
+
+    None if the call is conditional or partial, whose answers are not for others.
+    """
+    digest = hashlib.sha256()
+    count = 0
+    for name, value in sorted((name.lower(), value) for name, value in given):
+        if name in _UNCACHED:
+            return None
+        if name not in _NO_IDENTITY:
+            count += 1
+            digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
+    return digest.hexdigest() if count else ""
+
+
+def _given_headers(headers: Any) -> list[tuple[bytes, bytes]]:
+    try:
+        pairs: list[tuple[bytes, bytes]] = httpx2.Headers(headers).raw
+    except (TypeError, ValueError, AttributeError) as error:
+        # A UnicodeEncodeError shows what it could not encode, which may be a secret.
+        why = "names and values must be ASCII" if isinstance(error, UnicodeError) else str(error)
+        raise BadRequest(f"headers cannot be encoded: {why}", "headers") from None
+    for name, value in pairs:
+        if not _TOKEN.fullmatch(name):
+            raise BadRequest(f"header name {name.decode('latin-1')!r} contains characters it must not", "headers")
+        if _BAD_VALUE.search(value):
+            shown = name.decode("ascii")
+            raise BadRequest(f"the value of header {shown!r} contains a control character or outer space", "headers")
+    return pairs
+
+
+def _checked_method(method: Any) -> str:
+    if not isinstance(method, str) or not _TOKEN.fullmatch(method.encode("ascii", "replace")):
+        raise BadRequest(f"method must be a token such as 'GET', not {method!r}", "method")
+    return method.upper()
+
+
+def _set_default(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
+    lower = name.lower()
+    for known, _ in headers:
+        if known.lower() == lower:
+            return
+    headers.append((name, value))
+
+
+def _is_stream(content: Any) -> bool:
+    return content is not None and not isinstance(content, (bytes, str))

@@ -1,0 +1,74 @@
+"""What drivers share for one client: the lock, the events waiting for their observers, and the graveyard."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from holdfast.core.events import Event, Observer
+
+_log = logging.getLogger("holdfast")
+
+
+class Runtime:
+    """The lock that every step of a flow holds, and what has to happen when it is released.
+
+    `pending` holds events to deliver and flows to close. A flow that the garbage collector ends cannot be closed where
+    it is noticed, because the same thread may hold the lock: whoever releases the lock next does it.
+    """
+
+    __slots__ = ("_lock", "acquire", "observers", "pending", "release")
+
+    def __init__(self, observers: tuple[Observer, ...] = ()) -> None:
+        self.observers = observers
+        self.pending: deque[Event | Generator[Any, Any, Any]] = deque()
+        self.renew()
+
+    def renew(self) -> None:
+        """A new lock: in a forked child the old one may be held by a thread that does not exist there."""
+        self._lock = threading.Lock()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+        self.pending.clear()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+        if self.pending:
+            self.settle()
+
+    def settle(self) -> None:
+        """Delivers events and closes dead flows. To be called after every release that left something in `pending`."""
+        pending = self.pending
+        while pending:
+            try:
+                item = pending.popleft()
+            except IndexError:  # another thread was faster
+                return
+            if isinstance(item, Event):
+                self._deliver(item)
+            else:
+                self.acquire()
+                try:
+                    item.close()
+                finally:
+                    self.release()
+
+    def bury(self, flow: Generator[Any, Any, Any]) -> None:
+        """Closes a flow that nobody drives any more, now or as soon as the lock is free."""
+        self.pending.append(flow)
+        if self.acquire(False):
+            self.release()
+            self.settle()
+
+    def _deliver(self, event: Event) -> None:
+        for observer in self.observers:
+            try:
+                observer(event)
+            except Exception:
+                _log.exception("the observer %r failed on %s", observer, type(event).__name__)

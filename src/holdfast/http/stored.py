@@ -1,0 +1,98 @@
+"""Responses in storable form: what the cache keeps, and the response of their own that every caller gets from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from holdfast.core.effects import Job
+from holdfast.core.ports import CacheUse, Frozen
+from holdfast.http.headers import cache_control, freshness, vary
+
+_STORABLE = frozenset({200, 203, 204})
+_OVERHEAD = 500  # bytes that the objects around a body take
+
+
+class StoredResponse(httpx2.Response):
+    """A response from the cache: an `httpx2.Response` of the caller's own, whose `request` is made when looked at."""
+
+    _job: Job | None
+
+    @property
+    def request(self) -> httpx2.Request:
+        """The request that this caller would have sent."""
+        made: httpx2.Request | None = self._request
+        if made is None:
+            job = self._job
+            assert job is not None
+            made = self._request = httpx2.Request(job.method, job.url, headers=job.headers)
+        return made
+
+    @request.setter
+    def request(self, value: httpx2.Request) -> None:
+        self._request = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.request  # noqa: B018  # a pickle cannot make it later
+        state: dict[str, Any] = super().__getstate__()
+        state["_job"] = None
+        return state
+
+
+class Storage:
+    """The `freeze` and `thaw` ports."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+
+    def freeze(self, job: Job, reply: Any) -> Frozen | None:
+        """A storable form of the reply to a cached call.
+
+        None if it must not be stored: not a success, ``Vary: *``, or, where the TTL comes from the response, marked
+        ``no-store`` or ``private``, setting a cookie, or without any lifetime (RFC 9111, section 3).
+        """
+        if not isinstance(reply, httpx2.Response) or reply.status_code not in _STORABLE:
+            return None
+        use: CacheUse = job.cache
+        raw = reply.headers.raw
+        names = vary(raw)
+        if names is None:
+            return None
+        ttl, revalidate, on_error = use.ttl, use.stale_while_revalidate, use.stale_if_error
+        if ttl is None:
+            control = cache_control(raw)
+            lifetime = freshness(raw, self._wall())
+            if control.no_store or control.private or lifetime is None or "set-cookie" in reply.headers:
+                return None
+            ttl = 0.0 if control.no_cache else max(lifetime, 0.0)
+            if control.must_revalidate or control.no_cache:
+                revalidate = on_error = 0.0
+            else:
+                revalidate = max(revalidate, control.stale_while_revalidate or 0.0)
+                on_error = max(on_error, control.stale_if_error or 0.0)
+            if ttl + revalidate + on_error <= 0.0:
+                return None
+        size = len(reply.content) + sum(len(name) + len(value) for name, value in raw) + _OVERHEAD
+        return Frozen(_copy(reply, None), size, ttl, revalidate, on_error, names)
+
+    def thaw(self, value: StoredResponse, job: Job) -> StoredResponse:
+        """A response of the caller's own from a stored one."""
+        return _copy(value, job)
+
+
+_new = StoredResponse.__new__
+
+
+def _copy(response: httpx2.Response, job: Job | None) -> StoredResponse:
+    # What a shallow copy does, without its detour through pickling: a cache hit costs a tenth of it.
+    copy = _new(StoredResponse)
+    attributes = copy.__dict__
+    attributes.update(response.__dict__)
+    attributes["headers"] = httpx2.Headers(response.headers)
+    attributes["extensions"] = {}
+    attributes["history"] = []
+    attributes["_request"] = None
+    attributes["_job"] = job
+    return copy

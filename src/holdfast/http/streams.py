@@ -1,0 +1,190 @@
+"""Streamed responses: the head at once, the body as it comes, slot and breaker settled when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from time import monotonic
+from types import TracebackType
+from typing import Any, cast
+
+import httpx2
+
+from holdfast.call import Call
+from holdfast.core.effects import FOREVER, Flow, Job
+from holdfast.core.outcome import Kind, Outcome, Reason, Stop
+from holdfast.http.classify import kind_of_error
+from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.engines.httpx2_engine import engine_error
+from holdfast.http.failures import Failures
+from holdfast.http.runtime import Runtime
+
+
+class StreamEnd:
+    """Ends one stream, once: gives back its slot, tells the breaker, and names what broke it."""
+
+    def __init__(self, job: Job, runtime: Runtime, failures: Failures, deadline: float) -> None:
+        self.deadline = deadline
+        self._job = job
+        self._runtime = runtime
+        self._failures = failures
+        self._end: Callable[[Kind | None], None] | None = job.on_end
+
+    def __call__(self, kind: Kind | None = Kind.OK) -> None:
+        """The stream is over; `kind` tells how."""
+        end, self._end = self._end, None
+        if end is not None:
+            with self._runtime:
+                end(kind)
+
+    def broken(self, error: Exception) -> Exception:
+        """The stream broke: the exception to raise for it."""
+        broken = error if isinstance(error, EngineError) else engine_error(error, head=True)
+        kind = Kind.LATE if broken.phase == "deadline" else kind_of_error(broken)
+        self(kind)
+        job = self._job
+        outcome = Outcome(kind, error=broken, timed_out=broken.timed_out, may_have_executed=True, attempt=job.attempts)
+        reason = Reason.DEADLINE if kind is Kind.LATE else Reason.OUTCOME
+        why = "the body was still being read" if kind is Kind.LATE else "part of the body was handed out already"
+        last = None if kind is Kind.LATE else outcome
+        return self._failures.error(Stop(reason, job, last, job.attempts, True, why))
+
+    def late(self) -> Exception:
+        """The deadline passed while the body was being read."""
+        return self.broken(EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True))
+
+    def __del__(self) -> None:
+        if self._end is not None:
+            self._runtime.bury(_ending(self._end))
+
+
+def _ending(end: Callable[[Kind | None], None]) -> Flow[None]:
+    """A flow whose closing ends a stream that was dropped without being closed."""
+    try:
+        yield cast("Any", None)
+    finally:
+        end(None)
+
+
+class AsyncGuard(httpx2.AsyncByteStream):
+    """The body of a streamed response under asyncio."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, end: StreamEnd) -> None:
+        self._stream = stream
+        self._end = end
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        end = self._end
+        chunks = self._stream.__aiter__()
+        while True:
+            try:
+                if end.deadline == FOREVER:
+                    chunk = await chunks.__anext__()
+                else:
+                    async with asyncio.timeout(end.deadline - monotonic()):
+                        chunk = await chunks.__anext__()
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise end.late() from error
+            except Exception as error:
+                raise end.broken(error) from error
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Closes the stream and gives back its slot."""
+        try:
+            await self._stream.aclose()
+        finally:
+            self._end()
+
+
+class SyncGuard(httpx2.SyncByteStream):
+    """The body of a streamed response in sync use. The deadline is looked at between two chunks."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, end: StreamEnd) -> None:
+        self._stream = stream
+        self._end = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        end = self._end
+        chunks = iter(self._stream)
+        while True:
+            try:
+                chunk = next(chunks)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise end.broken(error) from error
+            if monotonic() > end.deadline:
+                raise end.late()
+            yield chunk
+
+    def close(self) -> None:
+        """Closes the stream and gives back its slot."""
+        try:
+            self._stream.close()
+        finally:
+            self._end()
+
+
+def guarded(
+    flow: Flow[Any], job: Job, runtime: Runtime, failures: Failures, ends: list[StreamEnd], *, deadline: bool
+) -> Flow[Any]:
+    """The flow of a streamed call, whose reply's stream is guarded. `deadline`: it holds for the body too."""
+    reply = yield from flow
+    if isinstance(reply, httpx2.Response):
+        end = StreamEnd(job, runtime, failures, job.deadline if deadline else FOREVER)
+        ends.append(end)
+        if isinstance(reply.stream, httpx2.AsyncByteStream) and not job.context.sync:
+            reply.stream = AsyncGuard(reply.stream, end)
+        elif isinstance(reply.stream, httpx2.SyncByteStream):
+            reply.stream = SyncGuard(reply.stream, end)
+    return reply
+
+
+class StreamCall:
+    """A streamed call: ``async with client.stream(...) as response``, or ``with`` in sync code. Sent on entering.
+
+    The response's body has not been read: iterate over `aiter_bytes()`, `aiter_lines()` and the like. Leaving the block
+    closes the response and gives back its slot.
+    """
+
+    def __init__(self, call: Call[httpx2.Response], ends: list[StreamEnd]) -> None:
+        self._call = call
+        self._ends = ends
+        self._response: httpx2.Response | None = None
+
+    async def __aenter__(self) -> httpx2.Response:
+        self._response = await self._call
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._response is not None:
+                await self._response.aclose()
+        finally:
+            self._finish()
+
+    def __enter__(self) -> httpx2.Response:
+        self._response = self._call.result()
+        return self._response
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._response is not None:
+                self._response.close()
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        # A response that came with its body in memory is closed already, and does not pass its stream's close on.
+        for end in self._ends:
+            end()
+
+    def __repr__(self) -> str:
+        return f"<Stream{repr(self._call)[1:]}"

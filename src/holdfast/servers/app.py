@@ -1,0 +1,201 @@
+"""All reference servers in one process: one ASGI app per port, started and stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from holdfast.servers import flaky
+from holdfast.servers.faults import ADMIN_PATH, FaultInjection
+from holdfast.servers.service import ServerStartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from holdfast.servers.service import Service
+
+__all__ = ["SERVICES", "PortInUseError", "ServeOptions", "ServerStartError", "check_ports", "serve"]
+
+SERVICES: tuple[Callable[[Path], Service], ...] = (flaky.service,)
+"""Every service, as a function that takes the data directory. A new service joins `holdfast serve` by joining this."""
+
+GRACE_SECONDS = 3
+"""How long requests in flight may go on after SIGTERM. Below the ten seconds in which the process has to be gone."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep idle connections, so that none is closed in the moment a request is sent on it."""
+
+
+class PortInUseError(ServerStartError):
+    """Something listens on a port already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `holdfast serve` is told.
+
+    Attributes:
+        host: address or name to listen on.
+        data_dir: where services keep their databases; exists.
+        port_offset: added to the port of every service.
+        faults: whether failures can be injected through the admin API and the request header.
+    """
+
+    host: str
+    data_dir: Path
+    port_offset: int = 0
+    faults: bool = False
+
+    def port_of(self, service: Service) -> int:
+        """The port that the service listens on.
+
+        Raises:
+            ServerStartError: the offset leads beyond 65535.
+        """
+        port = service.port + self.port_offset
+        if not 0 < port <= 65535:
+            raise ServerStartError(
+                f"{service.name}: there is no port {port} (port {service.port}, offset {self.port_offset})"
+            )
+        return port
+
+    def url_of(self, service: Service) -> str:
+        """The URL at which the service answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port_of(service)}"
+
+
+def serve(options: ServeOptions, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT. `announce` gets one line per service once all of them answer.
+
+    Raises:
+        ServerStartError: nothing was started; the message says why.
+    """
+    services = [make(options.data_dir) for make in SERVICES]
+    with _bound(options, services) as sockets:
+        asyncio.run(_serve(options, services, sockets, announce))
+
+
+def check_ports(options: ServeOptions) -> None:
+    """Find out whether `serve` could listen, without listening.
+
+    Raises:
+        ServerStartError: it could not.
+    """
+    with _bound(options, [make(options.data_dir) for make in SERVICES]):
+        pass
+
+
+async def _serve(
+    options: ServeOptions,
+    services: Sequence[Service],
+    sockets: Sequence[list[socket.socket]],
+    announce: Callable[[str], None],
+) -> None:
+    servers = [_Server(_config(options, service)) for service in services]
+
+    def stop() -> None:
+        for server in servers:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+    logging.getLogger("uvicorn.error").addFilter(_not_cut_off)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    async with asyncio.TaskGroup() as group:
+        for server, bound in zip(servers, sockets, strict=True):
+            group.create_task(server.serve(bound))
+        for server in servers:
+            await server.ready.wait()
+        width = max(len(service.name) for service in services)
+        for service in services:
+            url = options.url_of(service)
+            faults = f"  failures at {url}{ADMIN_PATH}" if options.faults else ""
+            announce(f"{service.name:{width}}  {url}{faults}")
+
+
+def _not_cut_off(record: logging.LogRecord) -> bool:
+    """Whether a log record is more than the traceback of a request that was still running when its time was up."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the composition and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(options: ServeOptions, service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        FaultInjection(service.app) if options.faults else service.app,
+        loop="asyncio",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+@contextmanager
+def _bound(options: ServeOptions, services: Sequence[Service]) -> Iterator[list[list[socket.socket]]]:
+    """Sockets for every service, all or none: half a set of servers helps nobody."""
+    bound: list[list[socket.socket]] = []
+    try:
+        for service in services:
+            bound.append([])
+            for family, address in _addresses(options.host, options.port_of(service)):
+                bound[-1].append(_listener(family, address, service.name))
+        yield bound
+    finally:
+        for listener in (listener for listeners in bound for listener in listeners):
+            listener.close()
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ServerStartError(f"cannot listen on {host!r}: {error.strerror or error}") from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))  # type: ignore[misc]
+
+
+def _listener(family: socket.AddressFamily, address: tuple[str, int], name: str) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        where = f"port {address[1]} on {address[0]}"
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(
+                f"{name}: {where} is in use already. End what listens there, or choose other ports with --port-offset."
+            ) from error
+        raise ServerStartError(f"{name}: cannot listen on {where}: {error.strerror or error}") from error
+    return listener

@@ -1,0 +1,1 @@
+"""What is told about calls: log lines and metrics."""

@@ -1,0 +1,182 @@
+"""Counts and durations of calls, kept in memory per origin and cheap enough to be fed by every call."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BOUNDS: tuple[float, ...] = tuple(float(f"{0.0005 * 1_200_000 ** (step / 36):.3g}") for step in range(37))
+"""Upper bounds of the histogram's buckets in seconds, 0.5 ms to 600 s, each about 1.5 times the one before."""
+
+OTHER = "other"
+"""Stands for all origins, and all outcomes, beyond the number that is kept apart."""
+
+SUCCESS = "success"
+"""The outcome that is not an error."""
+
+_MOST_OUTCOMES = 64
+_STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+@dataclass(frozen=True, slots=True)
+class CallStats:
+    """What is known of the calls to one origin, or to all.
+
+    Attributes:
+        calls: finished calls, those that sent nothing included.
+        errors: calls whose outcome was not "success"; `error_rate` is their share, 0 to 1 (0 without calls).
+        attempts: requests sent; `retries` are those after the first of a call.
+        statuses: calls by the class of their last status ("2xx"), "none" for those without a response. Only those seen.
+        outcomes: calls by outcome. Only those seen.
+        mean, p50, p95, p99, slowest: seconds of a whole call, waits included. The percentiles are interpolated in the
+            histogram's buckets, so they may be off by the width of one (see `BOUNDS`).
+    """
+
+    calls: int
+    errors: int
+    error_rate: float
+    attempts: int
+    retries: int
+    statuses: dict[str, int]
+    outcomes: dict[str, int]
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    slowest: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSnapshot:
+    """The state of `Metrics` at one moment: all calls together, and by origin."""
+
+    total: CallStats
+    origins: dict[str, CallStats]
+
+
+class _Series:
+    """The running numbers of one origin."""
+
+    __slots__ = ("attempts", "buckets", "outcomes", "retries", "seconds", "slowest", "statuses")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.retries = 0
+        self.seconds = 0.0
+        self.slowest = 0.0
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.statuses = [0] * 10
+        self.outcomes = {SUCCESS: 0}
+
+    def add(self, other: _Series) -> None:
+        self.attempts += other.attempts
+        self.retries += other.retries
+        self.seconds += other.seconds
+        self.slowest = max(self.slowest, other.slowest)
+        self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
+        self.statuses = [mine + its for mine, its in zip(self.statuses, other.statuses, strict=True)]
+        for outcome, count in other.outcomes.items():
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
+
+    def stats(self) -> CallStats:
+        filled = list(accumulate(self.buckets))
+        calls = filled[-1]
+        errors = calls - self.outcomes[SUCCESS]
+        p50, p95, p99 = (self._percentile(filled, share) for share in (0.50, 0.95, 0.99))
+        return CallStats(
+            calls=calls,
+            errors=errors,
+            error_rate=errors / calls if calls else 0.0,
+            attempts=self.attempts,
+            retries=self.retries,
+            statuses={
+                _STATUS_CLASSES[at] if at < len(_STATUS_CLASSES) else OTHER: count
+                for at, count in enumerate(_folded(self.statuses))
+                if count
+            },
+            outcomes={outcome: count for outcome, count in self.outcomes.items() if count},
+            mean=self.seconds / calls if calls else 0.0,
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            slowest=self.slowest,
+        )
+
+    def _percentile(self, filled: list[int], share: float) -> float:
+        rank = share * filled[-1]
+        if not rank:
+            return 0.0
+        at = bisect_left(filled, rank)
+        low = BOUNDS[at - 1] if at else 0.0
+        high = min(BOUNDS[at], self.slowest) if at < len(BOUNDS) else self.slowest
+        below = filled[at - 1] if at else 0
+        return low + (high - low) * (rank - below) / self.buckets[at]
+
+
+class Metrics:
+    """Counters and a histogram of durations per origin.
+
+    Has no lock of its own: the client calls everything here under its lock.
+    """
+
+    def __init__(self, max_origins: int = 1000) -> None:
+        """Starts at zero; origins beyond the first `max_origins` are counted together as "other"."""
+        self._max_origins = max_origins
+        self._origins: dict[str, _Series] = {}
+
+    def record(self, origin: str, seconds: float, outcome: str, attempts: int, status: int) -> None:
+        """Counts one finished call.
+
+        Args:
+            origin: where it went.
+            seconds: how long the whole call took.
+            outcome: "success", or what stopped it.
+            attempts: requests sent for it, 0 if it was answered or refused locally.
+            status: the last HTTP status, 0 without a response.
+        """
+        series = self._origins.get(origin)
+        if series is None:
+            series = self._open(origin)
+        series.buckets[bisect_left(BOUNDS, seconds)] += 1
+        series.seconds += seconds
+        if seconds > series.slowest:  # noqa: PLR1730  (calling max() costs three times as much)
+            series.slowest = seconds
+        series.attempts += attempts
+        if attempts > 1:
+            series.retries += attempts - 1
+        series.statuses[status // 100] += 1
+        outcomes = series.outcomes
+        if outcome in outcomes:
+            outcomes[outcome] += 1
+        else:
+            name = outcome if len(outcomes) < _MOST_OUTCOMES else OTHER
+            outcomes[name] = outcomes.get(name, 0) + 1
+
+    def snapshot(self) -> MetricsSnapshot:
+        """The numbers as they are now; what is recorded later does not change them."""
+        total = _Series()
+        for series in self._origins.values():
+            total.add(series)
+        return MetricsSnapshot(total.stats(), {origin: series.stats() for origin, series in self._origins.items()})
+
+    def reset(self) -> None:
+        """Forgets everything counted so far."""
+        self._origins.clear()
+
+    def _open(self, origin: str) -> _Series:
+        name = origin if len(self._origins) < self._max_origins else OTHER
+        series = self._origins.get(name)
+        if series is None:
+            series = self._origins[name] = _Series()
+        return series
+
+
+def _folded(statuses: list[int]) -> Iterable[int]:
+    """The known status classes one by one, and all others together."""
+    known = len(_STATUS_CLASSES)
+    return (*statuses[:known], sum(statuses[known:]))

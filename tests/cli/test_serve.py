@@ -1,0 +1,164 @@
+"""The command line: real processes on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from tests.support.serving import command, environment, free_offset, request, serving
+
+pytestmark = pytest.mark.loopback
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), env=environment(env), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_it_serves_until_sigterm(tmp_path):
+    data = tmp_path / "not" / "there"
+    with serving(data) as server:
+        status, body = request(f"{server.url}/health")
+        assert (status, json.loads(body)["status"]) == (200, "ok")
+        assert data.is_dir()
+        before = time.monotonic()
+        code, out = server.stop()
+        assert (code, time.monotonic() - before < 10) == (0, True)
+        (line,) = out.splitlines()
+        assert line.split() == ["Test", "server", server.url]
+
+
+def test_it_ends_on_ctrl_c(tmp_path):
+    with serving(tmp_path) as server:
+        code, out = server.stop(signal.SIGINT)
+        assert (code, "Traceback" in out) == (0, False)
+
+
+def test_sigterm_ends_it_also_while_requests_are_in_flight(tmp_path):
+    with serving(tmp_path) as server:
+        slow = threading.Thread(target=lambda: request(f"{server.url}/msg?delay=30000"))
+        slow.start()
+        time.sleep(0.5)
+        code, out = server.stop()
+        slow.join()
+        assert (code, "Traceback" in out) == (0, False), out
+
+
+def test_faults_can_be_injected_only_if_asked_for(test_server, tmp_path):
+    rule = b'{"kind": "status", "status": 503}'
+    assert request(f"{test_server}/_faults", "POST", rule)[0] == 201
+    assert request(f"{test_server}/msg")[0] == 503
+    assert request(f"{test_server}/_faults", "DELETE")[0] == 200
+    assert request(f"{test_server}/msg", headers={"X-Holdfast-Fault": rule.decode()})[0] == 503
+    with serving(tmp_path) as server:
+        assert request(f"{server.url}/_faults", "POST", rule)[0] == 404
+        assert request(f"{server.url}/msg", headers={"X-Holdfast-Fault": rule.decode()})[0] == 200
+
+
+def test_settings_come_from_the_environment(tmp_path):
+    with serving(tmp_path, env={"SERVER_REQUEST_TIMEOUT": "0.05"}) as server:
+        assert request(f"{server.url}/msg?delay=30000") == (408, '{"detail":"Request timeout"}')
+
+
+def test_a_port_in_use_is_one_line(test_server, tmp_path):
+    offset = str(int(test_server.rpartition(":")[2]) - 8000)
+    for more in ([], ["--reload"]):
+        done = run("serve", "--data-dir", str(tmp_path), "--port-offset", offset, *more)
+        assert done.returncode == 1
+        line = one_line(done)
+        assert "in use" in line and test_server.rpartition(":")[2] in line and "--port-offset" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "names"),
+    [
+        (["--host", "no.such.host.invalid"], {}, "no.such.host.invalid"),
+        (["--host", "192.0.2.1"], {}, "192.0.2.1"),
+        (["--port-offset", "100"], {"SERVER_PORT": "65500"}, "65600"),
+        ([], {"SERVER_PORT": "http"}, "SERVER_PORT"),
+        ([], {"SERVER_LOG_LEVEL": "LOUD"}, "SERVER_LOG_LEVEL"),
+        (["--data-dir", "/dev/null/data"], {}, "/dev/null/data"),
+    ],
+)
+def test_what_cannot_work_is_one_line(arguments, env, names, tmp_path):
+    done = run("serve", "--data-dir", str(tmp_path), "--port-offset", str(free_offset()), *arguments, env=env)
+    assert done.returncode == 1
+    assert names in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["serve", "--port-offset", "many"], "--port-offset"),
+        (["serve", "--port-offset", "-1"], "--port-offset"),
+        (["serve", "--port-offset", "60000"], "--port-offset"),
+        (["serve", "--data-dir", __file__], "--data-dir"),
+        (["serve", "--fault"], "--fault"),
+        (["server"], "server"),
+    ],
+)
+def test_a_wrong_option_is_named(arguments, names):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert names in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version_and_help():
+    assert run("--version").stdout.startswith("holdfast 0.")
+    assert "serve" in run("--help").stdout
+
+
+@pytest.mark.parametrize("missing", ["typer", "uvicorn"])
+def test_a_missing_extra_is_one_line(missing, tmp_path):
+    program = "import sys; sys.modules[sys.argv.pop(1)] = None; from holdfast.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, missing, "serve", "--data-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    line = one_line(done)
+    assert missing in line and 'pip install "holdfast[cli,servers]"' in line
+
+
+@pytest.mark.slow
+def test_reload_restarts_on_a_change_of_the_sources(tmp_path, monkeypatch):
+    # A copy, so that the project's own sources stay as they are, and not measured: it would count as untested code.
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)
+    shutil.copytree(Path(holdfast.__file__).parent, tmp_path / "src" / "holdfast")
+    source = tmp_path / "src" / "holdfast" / "servers" / "flaky" / "app.py"
+    with serving(tmp_path / "data", "--reload", env={"PYTHONPATH": str(tmp_path / "src")}) as server:
+        source.write_text(source.read_text().replace('"status": "ok"', '"status": "mended"'))
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                if "mended" in request(f"{server.url}/health")[1]:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.1)
+        else:
+            pytest.fail("the change was not picked up")
+        code, out = server.stop()
+        assert (code, "restarting" in out, "Traceback" in out) == (0, True, False), out

@@ -1,0 +1,33 @@
+"""Settings of hypothesis, and the failure test server as a fixture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.serving import request, serving
+
+# No deadline per example: the machine's other work would decide about the tests.
+_SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", _SHARED, max_examples=50, stateful_step_count=30, print_blob=True)
+settings.register_profile("dev", _SHARED, max_examples=100, stateful_step_count=40)
+settings.register_profile("thorough", _SHARED, max_examples=5_000, stateful_step_count=60)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def test_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one `holdfast serve --faults` for the whole session (with xdist: for one worker)."""
+    with serving(tmp_path_factory.mktemp("data"), "--faults") as server:
+        yield server.url
+
+
+@pytest.fixture
+def test_server(test_server_process: str) -> str:
+    """The base URL of the failure test server, told to fail nothing."""
+    assert request(f"{test_server_process}/fail/reset", "POST")[0] == 200
+    assert request(f"{test_server_process}/_faults", "DELETE")[0] == 200
+    return test_server_process
