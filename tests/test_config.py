@@ -502,6 +502,8 @@ class TestProxyAndTls:
         assert both.verify_mode is ssl.CERT_REQUIRED
         assert [name["subject"] for name in both.get_ca_certs()]
         assert isinstance(ClientConfig(base_url=URL, verify_ssl=tmp_path).tls(), ssl.SSLContext)
+        pair = ClientConfig(base_url=URL, cert=(tmp_path / "client.pem", tmp_path / "client.pem")).tls()
+        assert isinstance(pair, ssl.SSLContext)
         unverified = ClientConfig(base_url=URL, verify_ssl=False, cert=tmp_path / "client.pem").tls()
         assert isinstance(unverified, ssl.SSLContext)
         assert unverified.verify_mode is ssl.CERT_NONE

@@ -62,7 +62,8 @@ class ResilientClient:
         observers: tuple[Observer, ...] | list[Observer] = (),
     ) -> None:
         if not isinstance(config, ClientConfig):
-            raise TypeError(f"config must be a holdfast.ClientConfig, not {type(config).__name__}")
+            kind = type(config).__name__  # type: ignore[unreachable]  # not everybody runs a type checker
+            raise TypeError(f"config must be a holdfast.ClientConfig, not {kind}")
         if http_client is not None and transport is not None:
             raise TypeError("http_client and transport cannot be given together: a client has its own transport")
         if http_client is not None and not isinstance(http_client, (httpx2.AsyncClient, httpx2.Client)):

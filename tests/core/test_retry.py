@@ -104,7 +104,7 @@ def test_a_body_that_can_be_sent_once_says_so():
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_every_refusal_has_a_different_phrase_for_every_cause(kind):
+def test_every_refusal_says_why_in_a_phrase(kind):
     for mode, (idempotent, keyed), wanted in itertools.product(
         ("answered", "when_safe", "always"), ((True, False), (False, True), (False, False)), (None, True, False)
     ):

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from holdfast.servers import faults
 from holdfast.servers.faults import FaultInjection
 from tests.support.virtual_loop import run_virtual
 
@@ -344,6 +345,34 @@ def test_a_count_in_a_header_without_request_id_starts_anew():
     async def story(client):
         rule = {"kind": "status", "status": 503, "count": 1}
         assert await statuses(client, *["GET /msg"] * 3, headers=carrying(rule)) == [503] * 3
+
+    virtually(story)
+
+
+def test_clearing_forgets_what_headers_have_used_up():
+    async def story(client):
+        headers = carrying({"kind": "status", "status": 503, "count": 1}, request_id="one")
+        assert await statuses(client, *["GET /msg"] * 2, headers=headers) == [503, 200]
+        await client.delete("/_faults")
+        assert await statuses(client, *["GET /msg"] * 2, headers=headers) == [503, 200]
+
+    virtually(story)
+
+
+def test_what_headers_have_used_up_is_not_kept_without_bound(monkeypatch):
+    monkeypatch.setattr(faults, "MAX_REMEMBERED", 2)
+
+    async def story(client):
+        rule = {"kind": "status", "status": 503, "count": 1}
+        for request_id, status in [
+            ("one", 503),
+            ("two", 503),
+            ("one", 200),
+            ("three", 503),
+            ("two", 200),
+            ("one", 503),
+        ]:
+            assert await statuses(client, "GET /msg", headers=carrying(rule, request_id=request_id)) == [status]
 
     virtually(story)
 

@@ -85,12 +85,17 @@ class CacheStage:
             if shared is None:
                 # The answer was for the one who asked alone; so would be one that is fetched in a next flight.
                 return (yield from self._below(job))
-            if shared.__class__ is Stop:
-                outcome = shared.outcome
-                own = replace(outcome, reply=self._ports.thaw(outcome.reply, job))
-                return replace(shared, job=job, outcome=own)
+            if isinstance(shared, Stop):
+                return self._own(shared, job)
             if shared.matches(use.select):
                 return self._answer(shared, job, "shared")
+
+    def _own(self, shared: Stop, job: Job) -> Stop:
+        """What stopped the leader, as a follower's own: with a response of its own."""
+        outcome = shared.outcome
+        if outcome is not None:
+            outcome = replace(outcome, reply=self._ports.thaw(outcome.reply, job))
+        return replace(shared, job=job, outcome=outcome)
 
     def _lead(self, job: Job, use: CacheUse, flight: Flight) -> Flow[Any]:
         """Sends the request for all who wait for the same; only what the server answered is shared."""

@@ -145,7 +145,7 @@ class Job:
         plan: Any,
         key: str,
         route: str,
-        id: str,
+        request_id: str,
         context: Any = None,
     ) -> None:
         self.method = method
@@ -156,7 +156,7 @@ class Job:
         self.plan = plan
         self.key = key
         self.route = route
-        self.id = id
+        self.id = request_id
         self.context = context
         self.stream = False
         self.replayable = True

@@ -1,10 +1,8 @@
-"""The flow of one call through every policy, outside in:
+"""The flow of one call through every policy: cache, breaker, retry, auth, rate limiter, bulkhead, send.
 
-    deadline -> cache (single flight) -> breaker gate -> retry [ auth -> rate limiter -> bulkhead -> send ] -> cache store
-
-Read `Pipeline.call` first and follow the `yield from`. It is stepped under the client's lock and must not be locked
-itself. ``except BaseException`` and ``finally`` give back what was taken with plain calls and never yield: a flow may be
-closed by the garbage collector, where a yield is an error.
+Read `Pipeline.call` first and follow the ``yield from``. A flow is stepped under the client's lock. What it took is
+given back under ``except BaseException`` and ``finally`` with plain calls that never yield: a flow may be closed by the
+garbage collector, where a yield is an error.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from holdfast.core.events import AttemptFinished, AttemptStarted, CallFinished, 
 from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import ANSWERS, FAILURES, Kind, Outcome, Reason, Stop
 from holdfast.core.ports import Ports
-from holdfast.core.retry import Halt
+from holdfast.core.retry import Again, Halt
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing on the server (RFC 9110, section 9.2.1): they invalidate nothing in the cache."""
@@ -144,7 +142,8 @@ class Pipeline:
         else:
             outcome = result.outcome
             status = outcome.status if outcome is not None else 0
-            how = (outcome.kind if result.reason is Reason.OUTCOME else result.reason).name.lower()
+            ended = outcome.kind if outcome is not None and result.reason is Reason.OUTCOME else result.reason
+            how = ended.name.lower()
             self.ports.emit(
                 CallFinished(
                     job.id, job.route, job.key, job.attempts, status, how, seconds, True, result.spent, result.why
@@ -198,10 +197,11 @@ class Pipeline:
 
     # Attempts
 
-    def _attempts(self, job: Job, state: State, breaker: Breaker | None, ticket: int) -> Flow[Any]:
+    def _attempts(  # noqa: C901  # a loop that reads from top to bottom
+        self, job: Job, state: State, breaker: Breaker | None, ticket: int
+    ) -> Flow[Any]:
         ports = self.ports
-        retry = job.plan.retry
-        ask = retry.retry_if
+        ask = job.plan.retry.retry_if
         each = self._count_attempts and breaker is not None
         last: Outcome | None = None
         previous: float | None = None
@@ -229,27 +229,13 @@ class Pipeline:
                 wanted = yield from self._asked(ask, outcome)
             if outcome.kind is Kind.OK and wanted is not True:
                 return reply
+            if self.closed and not outcome.status:
+                return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
             if outcome.kind is Kind.LATE:
                 return self._ended(job, Reason.DEADLINE, last, "the deadline passed while the attempt was in flight")
             last = outcome
-            if breaker is not None and breaker.is_probe(ticket):
-                step: Any = Halt("it was the probe of a half-open circuit breaker, which is not retried")
-            elif self.closed:
-                return self._ended(job, Reason.CLOSED, last, "the client was closed")
-            else:
-                left = job.deadline - ports.now()
-                step = retry.next(
-                    outcome,
-                    attempts=job.attempts,
-                    idempotent=job.idempotent,
-                    keyed=job.keyed,
-                    replayable=job.replayable,
-                    left=left,
-                    previous=previous,
-                    rand=ports.rand,
-                    wanted=wanted,
-                )
-            if step.__class__ is Halt:
+            step = self._decided(job, outcome, breaker, ticket, previous, wanted)
+            if isinstance(step, Halt):
                 if outcome.kind is Kind.OK:
                     return reply
                 return self._ended(job, Reason.OUTCOME, last, step.why, step.retry_after, spent=step.spent)
@@ -259,6 +245,31 @@ class Pipeline:
             stop = yield from self._backoff(job, state, breaker, ticket, outcome, step.delay)
             if stop is not None:
                 return stop
+
+    def _decided(
+        self,
+        job: Job,
+        outcome: Outcome,
+        breaker: Breaker | None,
+        ticket: int,
+        previous: float | None,
+        wanted: bool | None,  # noqa: FBT001  # the answer, not a switch
+    ) -> Again | Halt:
+        """Whether to try again after this outcome, and when."""
+        if breaker is not None and breaker.is_probe(ticket):
+            return Halt("it was the probe of a half-open circuit breaker, which is not retried")
+        ports = self.ports
+        return job.plan.retry.next(  # type: ignore[no-any-return]
+            outcome,
+            attempts=job.attempts,
+            idempotent=job.idempotent,
+            keyed=job.keyed,
+            replayable=job.replayable,
+            left=job.deadline - ports.now(),
+            previous=previous,
+            rand=ports.rand,
+            wanted=wanted,
+        )
 
     def _outcome(self, job: Job, reply: Any, state: State) -> Outcome:
         """What the reply stands for; feeds the limiter, and what the server may have executed."""
@@ -300,6 +311,8 @@ class Pipeline:
         self, job: Job, state: State, breaker: Breaker | None, ticket: int, outcome: Outcome, delay: float
     ) -> Flow[Stop | None]:
         """Waits before the next attempt; what makes that pointless ends the call with the outcome that it has."""
+        if self._ending():
+            return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
         ports = self.ports
         now = ports.now()
         budget = state.budget
@@ -313,7 +326,7 @@ class Pipeline:
             if budget is not None:
                 budget.refund(now)
             raise
-        if self.closed:
+        if self._ending():
             return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
         if breaker is not None and not self._count_attempts and breaker.interrupted(ticket):
             return self._open(job, breaker, outcome)
@@ -332,26 +345,15 @@ class Pipeline:
             reply = yield from self._send(job, state, last)
         return reply
 
-    def _send(self, job: Job, state: State, last: Outcome | None) -> Flow[Any]:
+    def _send(self, job: Job, state: State, last: Outcome | None) -> Flow[Any]:  # noqa: C901  # the hot path, in one piece
         """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them."""
         ports = self.ports
         limiter = state.limiter
         counted = not limiter.idle
-        if counted:
-            stop = yield from self._token(job, limiter, last)
+        waiter = None if counted else self.bulkhead.enter()
+        if counted or waiter is not None:
+            stop = yield from self._admitted(job, limiter if counted else None, waiter, last)
             if stop is not None:
-                return stop
-        waiter = self.bulkhead.enter()
-        if waiter is not None:
-            try:
-                stop = yield from self._slot(job, waiter, last)
-            except BaseException:
-                if counted:
-                    limiter.give_back(ports.now())
-                raise
-            if stop is not None:
-                if counted:
-                    limiter.give_back(ports.now())
                 return stop
         job.began = now = ports.now()
         left = job.deadline - now
@@ -390,6 +392,27 @@ class Pipeline:
                 limiter.paced(pace[0], pace[1], ports.now())
         return reply
 
+    def _admitted(
+        self, job: Job, limiter: Limiter | None, waiter: Waiter | None, last: Outcome | None
+    ) -> Flow[Stop | None]:
+        """Waits for a token, if there is a `limiter`, and for a slot. With neither taken, the `Stop` that says why."""
+        if limiter is not None:
+            stop = yield from self._token(job, limiter, last)
+            if stop is not None:
+                return stop
+            waiter = self.bulkhead.enter()
+        if waiter is None:
+            return None
+        try:
+            stop = yield from self._slot(job, waiter, last)
+        except BaseException:
+            if limiter is not None:
+                limiter.give_back(self.ports.now())
+            raise
+        if stop is not None and limiter is not None:
+            limiter.give_back(self.ports.now())
+        return stop
+
     def _attempt_finished(self, job: Job, reply: Any) -> None:
         seconds = self.ports.now() - job.began
         how = self.ports.classify(job, reply).kind.name.lower()
@@ -405,7 +428,7 @@ class Pipeline:
             if job.verbosity > 1:
                 ports.emit(TokenWaited(job.id, job.route, job.key, after, False))
             if left < job.plan.token_wait and after > left:
-                why = f"the deadline leaves {max(left, 0.0):.3g} s, but the rate limit gives no token before {after:.3g} s"
+                why = f"the deadline leaves {max(left, 0.0):.3g} s; the rate limit gives no token before {after:.3g} s"
                 return self._local(job, Reason.DEADLINE, last, why, after)
             why = f"the rate limit gives no token before {after:.3g} s; at most {job.plan.token_wait:.3g} s are waited"
             return self._local(job, Reason.RATE_LIMITED, last, why, after)
@@ -483,6 +506,9 @@ class Pipeline:
 
     # State
 
+    def _ending(self) -> bool:
+        return self.closed
+
     def _new_state(self, key: str) -> State:
         if len(self.states) >= self._max_states:
             # Absolute URLs to ever new hosts must not grow the table: the oldest one goes, with what it remembers.
@@ -533,4 +559,5 @@ def cause_of(outcome: Outcome) -> str:
     """A word or two on an outcome, for logs: the status, or the name of the error."""
     if outcome.status:
         return str(outcome.status)
-    return type(outcome.error).__name__ if outcome.error is not None else outcome.kind.name.lower()
+    error = getattr(outcome.error, "cause", None) or outcome.error
+    return type(error).__name__ if error is not None else outcome.kind.name.lower()

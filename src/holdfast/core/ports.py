@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.core.effects import Flow, Job
@@ -76,6 +76,14 @@ class Plan:
     token_wait: float = 30.0
 
 
+def _quiet() -> int:
+    return 0
+
+
+def _nothing(*_: object) -> None:
+    """Nobody listens."""
+
+
 @dataclass(slots=True)
 class Ports:
     """The callables through which the flow reaches the outside.
@@ -103,6 +111,6 @@ class Ports:
     path: Callable[[Job], str]
     freeze: Callable[[Job, Any], Frozen | None]
     thaw: Callable[[Any, Job], Any]
-    verbosity: Callable[[], int] = field(default=lambda: 0)
-    emit: Callable[[Event], None] = field(default=lambda event: None)
-    record: Callable[[str, float, str, int, int], None] = field(default=lambda *figures: None)
+    verbosity: Callable[[], int] = _quiet
+    emit: Callable[[Event], None] = _nothing
+    record: Callable[[str, float, str, int, int], None] = _nothing

@@ -40,6 +40,7 @@ from holdfast.redaction import redact_url
 
 _log = logging.getLogger("holdfast")
 
+
 class Prepared:
     """What a call was asked for, unread until it is sent."""
 
@@ -59,8 +60,11 @@ class Assembly:
     """Everything that the calls of one client share.
 
     Args:
-        observers: called with every event, after the client's own logging.
+        logs: the first observer; `verbosity` tells how much it wants to hear.
+        record: takes the figures of every finished call.
+        observers: called with every event, after `logs`.
         http_client, transport: the caller's own, see `Connections`.
+        now, rand: the clock, which must be the monotonic one under the real drivers, and the randomness.
     """
 
     def __init__(
@@ -73,27 +77,27 @@ class Assembly:
         observers: tuple[Observer, ...] = (),
         http_client: httpx2.AsyncClient | httpx2.Client | None = None,
         transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
+        now: Callable[[], float] = time.monotonic,
+        rand: Callable[[], float] | None = None,
     ) -> None:
         self.config = config
         self.runtime = Runtime((logs, *observers))
         self.failures = Failures(config.service_name, config.headers)
         self.origins = Origins(config.base_url or "")
         self.ids = RequestIds(config.request_id_prefix)
-        self.random = random.Random()  # noqa: S311  # jitter is no secret
+        self.random = random.Random()
         own, neutral = _default_headers(config, http_client)
         self.jar = OriginJar(self.origins.own)
         if http_client is not None:
             for cookie in http_client.cookies.jar:
                 self.jar.set_cookie(cookie)
-        self.connections = Connections(
-            config, self.runtime, self.jar, http_client=http_client, transport=transport
-        )
-        classifier = Classifier(time.monotonic, time.time)
+        self.connections = Connections(config, self.runtime, self.jar, http_client=http_client, transport=transport)
+        classifier = Classifier(now, time.time)
         storage = Storage(time.time)
         redirects = Redirects(self.origins, neutral, config.max_redirects, _load, self.jar.header_for)
         ports = Ports(
-            now=time.monotonic,
-            rand=self.random.random,
+            now=now,
+            rand=rand or self.random.random,
             classify=classifier.classify,
             pace=classifier.pace,
             follow=redirects.follow,
@@ -220,7 +224,7 @@ _accepted: list[str] = []
 def _accept_encoding() -> str:
     """The content codings that httpx2 can decode here, which depends on what else is installed."""
     if not _accepted:
-        probe = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)), trust_env=False)
+        probe = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200)), trust_env=False)
         _accepted.append(probe.headers["accept-encoding"])
     return _accepted[0]
 

@@ -1,8 +1,8 @@
 """Request bodies, and which of them can be sent a second time.
 
-bytes, text, JSON, form data and seekable files can; a seekable file is rewound to where it first stood. Iterators, `map`
-objects and files that cannot seek are sent once: asked for a second time they refuse, where httpx2 would quietly send
-an empty body.
+bytes, text, JSON, form data and seekable files can; a seekable file is rewound to where it first stood. Iterators,
+`map` objects and files that cannot seek are sent once: asked for a second time they refuse, where httpx2 would quietly
+send an empty body.
 """
 
 from __future__ import annotations

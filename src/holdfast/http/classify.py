@@ -71,9 +71,7 @@ class Classifier:
         kind = kind_of_error(error)
         executed = not (isinstance(error, EngineError) and error.sent is Sent.NO)
         timed_out = isinstance(error, EngineError) and error.timed_out
-        outcome = Outcome(
-            kind, error=error, timed_out=timed_out, may_have_executed=executed, attempt=job.attempts
-        )
+        outcome = Outcome(kind, error=error, timed_out=timed_out, may_have_executed=executed, attempt=job.attempts)
         if timed_out and self._now() >= job.deadline - _SLOP:
             return replace(outcome, kind=Kind.LATE)
         return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import ssl
 import threading
@@ -103,10 +104,10 @@ class Connections:
     def _arguments(self) -> dict[str, Any]:
         config = self._config
         if self._tls is None:
-            # Loading certificates takes as long as hundreds of requests: once for all loops and threads.
             tls = config.tls()
             if isinstance(tls, bool) and self._transport is None:
-                tls = httpx2.create_ssl_context(verify=tls, trust_env=config.trust_env)
+                places = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")) if config.trust_env else ()
+                tls = _default_context(tls, config.trust_env, places)
             self._tls = tls
         size = config.max_connections or config.bulkhead.max_concurrency
         return {
@@ -156,6 +157,16 @@ class Connections:
         self._by_loop = weakref.WeakKeyDictionary()
         self._last = self._last_loop = None
         self._sync = None
+
+
+@functools.lru_cache(maxsize=8)
+def _default_context(
+    verify: bool,  # noqa: FBT001  # a setting, as httpx2 has it
+    trust_env: bool,  # noqa: FBT001
+    places: tuple[str | None, ...],  # noqa: ARG001  # part of the key: where certificates are looked for
+) -> ssl.SSLContext:
+    """The context for these settings: loading certificates takes as long as hundreds of requests, so once for all."""
+    return httpx2.create_ssl_context(verify=verify, trust_env=trust_env)
 
 
 _orphans: list[object] = []

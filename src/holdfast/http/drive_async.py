@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from holdfast.core.effects import FOREVER, Child, Effect, Failed, Flow, Io, Job, Park, Waiter
+from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
 from holdfast.http.deadlines import DeadlineTable
 from holdfast.http.engines.base import Engine, EngineError, Sent
 from holdfast.http.runtime import Runtime
@@ -26,7 +26,7 @@ class AsyncDriver:
         self._thread = threading.get_ident()
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def drive(self, flow: Flow[Any]) -> Any:
+    async def drive(self, flow: Flow[Any]) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
         """Runs `flow` to its end, in the current task, and returns its result.
 
         Raises:
@@ -35,9 +35,10 @@ class AsyncDriver:
         """
         runtime = self._runtime
         pending = runtime.pending
-        step: Callable[[Any], Effect] = flow.send
+        step: Callable[[Any], Any] = flow.send
         value: Any = None
-        parked: Park | None = None
+        parked: Waiter | None = None
+        woken: Any = None
         streams: list[Any] | None = None
         result: Any = None
         try:
@@ -45,13 +46,14 @@ class AsyncDriver:
                 runtime.acquire()
                 try:
                     if parked is not None:
-                        waiter = parked.waiter
-                        if step == flow.send:
-                            value = waiter is not None and waiter.woken
+                        if value is None:
+                            value = parked.woken
                         parked = None
                     effect = step(value)
-                    if effect.__class__ is Park and effect.waiter is not None:  # type: ignore[union-attr]
-                        woken = self._bind(effect.waiter)  # type: ignore[union-attr]
+                    if effect.__class__ is Park:
+                        # In the same locked step that yielded it, so that no wake-up falls in between.
+                        parked = effect.waiter or Waiter()
+                        woken = self._bind(parked)
                 except StopIteration as stop:
                     result = stop.value
                     return result
@@ -63,16 +65,16 @@ class AsyncDriver:
                 try:
                     kind = effect.__class__
                     if kind is Job:
-                        value = await self._perform(effect)  # type: ignore[arg-type]
-                        if effect.stream and value.__class__ is not Failed:  # type: ignore[union-attr]
+                        value = await self._perform(effect)
+                        if effect.stream and value.__class__ is not Failed:
                             streams = [value] if streams is None else [*streams, value]
                     elif kind is Park:
-                        parked = effect  # type: ignore[assignment]
-                        await self._park(parked, woken if parked.waiter is not None else None)  # type: ignore[union-attr,arg-type]
+                        value = None
+                        await self._park(effect.until, woken)
                     elif kind is Io:
-                        value = await self._io(effect)  # type: ignore[arg-type]
+                        value = await self._io(effect)
                     else:
-                        value = self._spawn(effect.flow)  # type: ignore[union-attr]
+                        value = self._spawn(effect.flow)
                 except GeneratorExit:
                     # Nobody drives this flow any more, and nothing can be awaited here.
                     runtime.bury(flow)
@@ -153,16 +155,11 @@ class AsyncDriver:
             _set(woken)
         return woken
 
-    async def _park(self, park: Park, woken: asyncio.Future[None] | None) -> None:
-        if woken is None:
-            if park.until == FOREVER:
-                await self._loop.create_future()
-            await asyncio.sleep(max(park.until - monotonic(), 0.0))
-            return
-        if park.until == FOREVER:
+    async def _park(self, until: float, woken: asyncio.Future[None]) -> None:
+        if until == FOREVER:
             await woken
             return
-        timer = self._loop.call_later(max(park.until - monotonic(), 0.0), _set, woken)
+        timer = self._loop.call_later(max(until - monotonic(), 0.0), _set, woken)
         try:
             await woken
         finally:

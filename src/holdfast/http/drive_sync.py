@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.core.effects import FOREVER, Child, Effect, Failed, Flow, Io, Job, Park, Waiter
+from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
 from holdfast.http.engines.base import EngineError, Sent, SyncEngine
 from holdfast.http.runtime import Runtime
 
@@ -23,7 +23,7 @@ class SyncDriver:
         self.engine = engine
         self._runtime = runtime
 
-    def drive(self, flow: Flow[Any], cancelled: Callable[[], bool] | None = None) -> Any:
+    def drive(self, flow: Flow[Any], cancelled: Callable[[], bool] | None = None) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
         """Runs `flow` to its end and returns its result.
 
         Raises:
@@ -32,10 +32,10 @@ class SyncDriver:
         """
         runtime = self._runtime
         pending = runtime.pending
-        step: Callable[[Any], Effect] = flow.send
+        step: Callable[[Any], Any] = flow.send
         value: Any = None
-        parked: Park | None = None
-        gate: threading.Lock | None = None
+        parked: Waiter | None = None
+        gate: Any = None
         streams: list[Any] | None = None
         result: Any = None
         try:
@@ -43,13 +43,14 @@ class SyncDriver:
                 runtime.acquire()
                 try:
                     if parked is not None:
-                        waiter = parked.waiter
-                        if step == flow.send:
-                            value = waiter is not None and waiter.woken
+                        if value is None:
+                            value = parked.woken
                         parked = None
                     effect = step(value)
-                    if effect.__class__ is Park and effect.waiter is not None:  # type: ignore[union-attr]
-                        gate = _bind(effect.waiter)  # type: ignore[union-attr]
+                    if effect.__class__ is Park:
+                        # In the same locked step that yielded it, so that no wake-up falls in between.
+                        parked = effect.waiter or Waiter()
+                        gate = _bind(parked)
                 except StopIteration as stop:
                     result = stop.value
                     return result
@@ -62,19 +63,18 @@ class SyncDriver:
                     kind = effect.__class__
                     if kind is Job:
                         try:
-                            value = self.engine.send(effect)  # type: ignore[arg-type]
+                            value = self.engine.send(effect)
                         except Exception as error:
                             value = Failed(error)
-                        if effect.stream and value.__class__ is not Failed:  # type: ignore[union-attr]
+                        if effect.stream and value.__class__ is not Failed:
                             streams = [value] if streams is None else [*streams, value]
                     elif kind is Park:
-                        parked = effect  # type: ignore[assignment]
-                        _wait(parked.until, gate if parked.waiter is not None else None)  # type: ignore[union-attr]
-                        gate = None
+                        value = None
+                        _wait(effect.until, gate)
                     elif kind is Io:
-                        value = _io(effect)  # type: ignore[arg-type]
+                        value = _io(effect)
                     else:
-                        value = self._spawn(effect.flow)  # type: ignore[union-attr]
+                        value = self._spawn(effect.flow)
                     if cancelled is not None and cancelled():
                         raise Cancelled
                 except BaseException as error:
@@ -124,15 +124,12 @@ def _bind(waiter: Waiter) -> threading.Lock:
     return gate
 
 
-def _wait(until: float, gate: threading.Lock | None) -> None:
-    left = until - time.monotonic()
-    if gate is None:
-        if until == FOREVER:
-            threading.Event().wait()
-        time.sleep(max(left, 0.0))
-    elif until == FOREVER:
+def _wait(until: float, gate: threading.Lock) -> None:
+    if until == FOREVER:
         gate.acquire()
-    elif left > 0.0:
+        return
+    left = until - time.monotonic()
+    if left > 0.0:
         gate.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from holdfast import _portable
 from holdfast import exceptions as ex
 from holdfast.core.effects import Job
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
@@ -89,8 +90,8 @@ class Failures:
             cls, what = ex.PoolTimeoutError, stop.why
         message = self._message(stop, what, cls, why="")
         error = cls(message, **self._facts(stop), **details)
-        if outcome is not None and outcome.error is not None:
-            error.__cause__ = self._cause(outcome)
+        if outcome is not None:
+            self._chain(error, self._cause(outcome))
         return error
 
     def refused(self, message: str, job_route: str, field: str | None = None) -> ex.InvalidRequestError:
@@ -126,8 +127,14 @@ class Failures:
         if cause is not None and hasattr(narrowed, "request"):
             facts["request"] = _request_of(stop.job)
         error = narrowed(message, **facts, **details)
-        error.__cause__ = cause
+        self._chain(error, cause)
         return error
+
+    def _chain(self, error: ex.HoldfastError, cause: Exception | None) -> None:
+        """Makes `cause` the cause of `error`, the credentials in its request masked."""
+        if cause is not None:
+            _portable.redact_error(cause, self._secret)
+            error.__cause__ = cause
 
     def _public(self, outcome: Outcome) -> tuple[type[ex.HoldfastError], str]:
         """The public class of an outcome, and what happened in words."""
@@ -177,11 +184,10 @@ class Failures:
         if isinstance(error, EngineError):
             if isinstance(error.cause, (httpx2.RequestError, httpx2.InvalidURL)) or error.cause is None:
                 return error.cause
-            return error.cause if not isinstance(error.cause, RedirectRefused) else _TOO_MANY
+            if isinstance(error.cause, RedirectRefused):
+                return httpx2.TooManyRedirects(str(error.cause))
+            return error.cause
         return error
-
-
-_TOO_MANY = httpx2.TooManyRedirects("a redirect was not followed")
 
 
 def _first_clause(error: ex.HoldfastError, outcome: Outcome) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import httpx2
 
@@ -82,7 +82,7 @@ def seconds_of(timeout: Any) -> dict[str, float | None]:
     """A `timeout` option as connect, read, write and pool seconds."""
     if isinstance(timeout, TimeoutConfig):
         return timeout.seconds()
-    return cast("dict[str, float | None]", httpx2.Timeout(timeout).as_dict())
+    return httpx2.Timeout(timeout).as_dict()
 
 
 def _number(name: str, value: Any) -> None:

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 import httpx2
 
-
 _MOST_TARGETS = 1024
 _CONTROLS = re.compile(r"[\x00-\x20\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -66,7 +65,7 @@ class Origins:
             BadURL: not http or https, no host, credentials or control characters in it, or a dot segment in its path.
             TypeError: neither str nor `httpx2.URL`.
         """
-        target = self._targets.get(url) if url.__class__ is str else None  # type: ignore[arg-type]
+        target = self._targets.get(url) if url.__class__ is str else None
         if target is None:
             text = str(url) if isinstance(url, httpx2.URL) else url
             if not isinstance(text, str):
@@ -114,12 +113,12 @@ class Origins:
             raise BadURL(f"the URL {text!r} names a host but no scheme: write http:// or https://")
         reference = text.partition("#")[0]
         if ":" in reference.partition("/")[0].partition("?")[0]:
-            raise BadURL(f"the URL {text!r} is neither http nor https, nor a path (a path with a colon starts with '/')")
+            raise BadURL(
+                f"the URL {text!r} is neither http nor https, nor a path (a path with a colon starts with '/')"
+            )
         if not reference or reference.startswith("?"):
             return _parse(f"{self.own}{self._prefix.rstrip('/') or '/'}{reference}")
         return _parse(f"{self.own}{self._prefix}{reference.lstrip('/')}")
-
-
 
 
 def _parse(text: str) -> httpx2.URL:

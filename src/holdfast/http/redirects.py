@@ -94,7 +94,16 @@ class Redirects:
         headers.insert(0, (b"Host", target.host))
         body = hop.body if keeps_body else b""
         job = Job(
-            method, target.url, headers, body, hop.timeouts, hop.plan, hop.key, hop.route, hop.id, hop.context.at(target)
+            method,
+            target.url,
+            headers,
+            body,
+            hop.timeouts,
+            hop.plan,
+            hop.key,
+            hop.route,
+            hop.id,
+            hop.context.at(target),
         )
         job.stream = hop.stream
         job.cap = hop.cap

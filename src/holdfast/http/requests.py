@@ -32,7 +32,9 @@ _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"})
 _KEYED_METHODS = frozenset({"POST", "PATCH"})
 _ENCODED = ("params", "cookies", "data", "files")
-_UNCACHED = frozenset({b"range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range"})
+_UNCACHED = frozenset(
+    {b"range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range"}
+)
 _NO_IDENTITY = frozenset(
     {
         b"accept",
@@ -65,7 +67,7 @@ class CallContext:
 
     __slots__ = ("extensions", "origin", "path", "sync", "target")
 
-    def __init__(self, target: Target, extensions: Mapping[str, Any], sync: bool) -> None:
+    def __init__(self, target: Target, extensions: Mapping[str, Any], *, sync: bool) -> None:
         self.target = target
         self.origin = target.origin
         self.path = target.path
@@ -74,7 +76,7 @@ class CallContext:
 
     def at(self, target: Target) -> CallContext:
         """The context of a hop to another URL."""
-        return CallContext(target, self.extensions, self.sync)
+        return CallContext(target, self.extensions, sync=self.sync)
 
 
 class Composer:
@@ -125,7 +127,9 @@ class Composer:
         self._deadline_header = deadline_header.encode("ascii") if deadline_header else None
         self._circuit = circuit
 
-    def job(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool) -> Job:
+    def job(  # noqa: C901  # one thing after the other
+        self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool
+    ) -> Job:
         """The job for one call.
 
         Raises:
@@ -165,7 +169,7 @@ class Composer:
         id_ = self._ids(method, headers, options)
         job = Job(
             method, target.url, headers, body, self._timeouts, self._plan, target.origin, route, id_[0],
-            CallContext(target, extensions, sync),
+            CallContext(target, extensions, sync=sync),
         )  # fmt: skip
         job.keyed = id_[1]
         job.idempotent = method in IDEMPOTENT
@@ -290,7 +294,7 @@ class Composer:
 
     def _apply(self, job: Job, options: Mapping[str, Any]) -> None:
         """The options that change the policies of the call."""
-        auth = options["auth"] if "auth" in options else (self._auth if job.context.target.own else None)
+        auth = options.get("auth", self._auth if job.context.target.own else None)
         if auth is not None:
             try:
                 job.auth = HttpxAuth(as_auth(auth), sync=job.context.sync)
@@ -316,8 +320,7 @@ class Composer:
 
     def _announce(self, job: Job, left: float) -> None:
         """Sends the seconds that are left on to the server, so that it need not work in vain."""
-        name = self._deadline_header
-        assert name is not None
+        name = self._deadline_header or b""
         job.headers = [pair for pair in job.headers if pair[0] != name]
         job.headers.append((name, b"%.3f" % max(left, 0.0)))
 

@@ -26,7 +26,8 @@ class StoredResponse(httpx2.Response):
         made: httpx2.Request | None = self._request
         if made is None:
             job = self._job
-            assert job is not None
+            if job is None:
+                raise RuntimeError("a stored response has no request before it is handed out")
             made = self._request = httpx2.Request(job.method, job.url, headers=job.headers)
         return made
 

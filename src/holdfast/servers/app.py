@@ -105,7 +105,6 @@ async def _serve(
 
     def stop() -> None:
         for server in servers:
-            server.force_exit = server.should_exit
             server.should_exit = True
 
     logging.getLogger("uvicorn.error").addFilter(_not_cut_off)

@@ -1,4 +1,4 @@
-"""The httpx2 engine, first choice and fallback: public `httpx2.AsyncClient` and `httpx2.Client`, also handed-in ones."""
+"""The httpx2 engine, on the public `httpx2.AsyncClient` and `httpx2.Client`, also on handed-in ones."""
 
 from __future__ import annotations
 

@@ -1,0 +1,26 @@
+"""What the project's own tests are built with, and yours can be: scripted faults, and a clock that nobody waits for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.testing.transport import FaultTransport, Step
+    from holdfast.testing.virtual import VirtualClient, VirtualTime
+
+__all__ = ["FaultTransport", "Step", "VirtualClient", "VirtualTime"]
+
+_MODULE_OF = {
+    "FaultTransport": "holdfast.testing.transport",
+    "Step": "holdfast.testing.transport",
+    "VirtualClient": "holdfast.testing.virtual",
+    "VirtualTime": "holdfast.testing.virtual",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module), name)
