@@ -57,6 +57,7 @@ def test_another_window_of_the_breaker_is_silent_with_defaults(window):
         {"deadline": 75, "retry": RetryConfig(max_attempts=1)},
         {"retry": RetryConfig(max_attempts=1, budget=RetryBudgetConfig(ratio=0, floor=0))},
         {"retry": RetryConfig(budget=None)},
+        {"circuit_breaker": CircuitBreakerConfig(slow_call_seconds=3, slow_call_rate=0.5, window_size=20)},
         {"circuit_breaker": CircuitBreakerConfig(enabled=False, half_open_probes=99, window_size=1)},
     ],
 )
@@ -91,6 +92,8 @@ def test_settings_that_fit_together_are_silent(settings):
         ),
         ({"circuit_breaker": CircuitBreakerConfig(window="count", window_size=9)}, "minimum-calls-beyond-window"),
         ({"circuit_breaker": CircuitBreakerConfig(failure_rate=0.1)}, "breaker-window-unset"),
+        ({"circuit_breaker": CircuitBreakerConfig(window_size=20)}, "breaker-window-unset"),
+        ({"circuit_breaker": CircuitBreakerConfig(slow_call_rate=0.1)}, "slow-calls-half-set"),
         (
             {"circuit_breaker": CircuitBreakerConfig(window="count", slow_call_seconds=3)},
             "slow-calls-half-set",

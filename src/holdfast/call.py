@@ -34,8 +34,8 @@ class State(Enum):
 class Source(Protocol):
     """What a call is made by: it gives the flow, when the call is sent, and what drives it."""
 
-    def flow(self, call: Call[Any], *, sync: bool) -> Flow[Any]:
-        """The flow of the call. May raise, if the request cannot be built."""
+    def flow(self, request: Any, *, sync: bool) -> Flow[Any]:
+        """The flow of a call for this request. May raise, if the request cannot be built."""
         ...
 
     def drive(self, flow: Flow[Any]) -> Coroutine[Any, Any, Any]:
@@ -107,7 +107,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             ) from None
         source = self._source
         try:
-            value = await source.drive(source.flow(self, sync=False))
+            value = await source.drive(source.flow(self.request, sync=False))
             if value.__class__ is Stop:
                 raise source.error(value)
             self._outcome = value
@@ -207,7 +207,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._state = State.RUNNING
         source = self._source
         try:
-            value = source.drive_sync(source.flow(self, sync=True))
+            value = source.drive_sync(source.flow(self.request, sync=True))
             if value.__class__ is Stop:
                 raise source.error(value)
             self._outcome = value

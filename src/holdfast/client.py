@@ -17,7 +17,7 @@ from holdfast.core.outcome import Stop
 from holdfast.http.assembly import Assembly, Prepared
 from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
 from holdfast.http.options import BodyOptions, RequestOptions, check
-from holdfast.http.streams import StreamCall
+from holdfast.stream_call import StreamCall
 from holdfast.telemetry.logs import Logs
 from holdfast.telemetry.metrics import Metrics, MetricsSnapshot
 
@@ -62,12 +62,12 @@ class ResilientClient:
         observers: tuple[Observer, ...] | list[Observer] = (),
     ) -> None:
         if not isinstance(config, ClientConfig):
-            kind = type(config).__name__  # type: ignore[unreachable]  # not everybody runs a type checker
+            kind = type(config).__name__  # type: ignore[unreachable]  # not everybody type-checks
             raise TypeError(f"config must be a holdfast.ClientConfig, not {kind}")
         if http_client is not None and transport is not None:
             raise TypeError("http_client and transport cannot be given together: a client has its own transport")
         if http_client is not None and not isinstance(http_client, (httpx2.AsyncClient, httpx2.Client)):
-            kind = type(http_client).__name__
+            kind = type(http_client).__name__  # type: ignore[unreachable]
             raise TypeError(f"http_client must be an httpx2.AsyncClient or httpx2.Client, not {kind}")
         settings = config.logging
         logs = Logs(
@@ -275,7 +275,7 @@ class _Closing:
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
 
-    def flow(self, call: Call[Any], *, sync: bool) -> Any:
+    def flow(self, request: Any, *, sync: bool) -> Any:
         return None
 
     async def drive(self, flow: Any) -> None:

@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 HandedIn: TypeAlias = Literal["http_client", "transport"]
 
 _TRANSPORT_FIELDS = ("verify_ssl", "cert", "http2", "proxy", "max_connections", "keepalive_expiry")
-_WINDOW_FIELDS = (
-    "window_size",
-    "window_seconds",
-    "minimum_calls",
-    "failure_rate",
-    "slow_call_seconds",
-    "slow_call_rate",
-)
+_RATE_FIELDS = ("window_seconds", "failure_rate")
+_WINDOW_FIELDS = ("window_size", "minimum_calls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +171,16 @@ def _breaker(config: ClientConfig) -> _Findings:
     if breaker.window == "count" and breaker.minimum_calls > breaker.window_size:
         yield (
             "minimum-calls-beyond-window",
-            f"The breaker can never open: it wants {breaker.minimum_calls} calls in a window of {breaker.window_size}",
+            (
+                f"The breaker waits for {breaker.minimum_calls} calls but remembers {breaker.window_size}:"
+                f" it decides after {breaker.window_size}"
+            ),
             ("circuit_breaker.minimum_calls", "circuit_breaker.window_size"),
         )
-    if breaker.window is None and _is_set(breaker, *_WINDOW_FIELDS):
-        names = [name for name in _WINDOW_FIELDS if name in breaker.model_fields_set]
+    slow = breaker.slow_call_seconds is not None and breaker.slow_call_rate is not None
+    idle = _RATE_FIELDS if slow else _RATE_FIELDS + _WINDOW_FIELDS
+    names = [name for name in idle if name in breaker.model_fields_set]
+    if breaker.window is None and names:
         yield (
             "breaker-window-unset",
             (

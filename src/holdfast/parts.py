@@ -156,10 +156,10 @@ class CircuitBreakerConfig(Part):
         half_open_probes: probes at a time, and successes of probes that close it.
         window: None counts failures in a row; "count" and "time" look at the failure rate of the last `window_size`
             results or the last `window_seconds`.
-        minimum_calls: results in the window before a rate is looked at.
+        minimum_calls: results in the window before a rate is looked at, at most `window_size` with "count".
         failure_rate: share of failures that opens it, above 0 to 1.
-        slow_call_seconds: a success that took this long is a slow one; `slow_call_rate` is the share of slow ones that
-            opens it, above 0 to 1.
+        slow_call_seconds: a result that took this long is a slow one; only together with `slow_call_rate`.
+        slow_call_rate: share of slow results that opens it, above 0 to 1; with `window=None` of the last `window_size`.
         counts: whether a whole call with its retries is one result, or each attempt.
         key: gives breakers of their own to what it names: called with method and path, returns a name, or None for the
             breaker of the origin.
@@ -220,6 +220,7 @@ class RateLimitConfig(Part):
         burst: attempts that may go out at once after a pause; None for as many as `rate`.
         max_wait: the longest wait for a turn, in seconds.
         adaptive: raises the rate slowly while all goes well and halves it on a 429, between `min_rate` and `max_rate`.
+        min_rate, max_rate: bounds of an adaptive rate, per `period`; None for a tenth and ten times of `rate`.
         pace_from_headers: slows down as `RateLimit` and `X-RateLimit-*` headers of the server say, before a 429.
     """
 

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import holdfast
@@ -67,6 +68,14 @@ def test_sigterm_ends_it_also_while_requests_are_in_flight(tmp_path):
         code, out = server.stop()
         slow.join()
         assert (code, "Traceback" in out) == (0, False), out
+
+
+def test_answers_do_not_wait_for_acknowledgements(test_server):
+    with httpx2.Client(base_url=test_server, trust_env=False) as client:
+        before = time.monotonic()
+        assert {client.get("/msg").status_code for _ in range(100)} == {200}
+        # 4 s if head and body of an answer travel as two delayed packets, a tenth of that otherwise.
+        assert time.monotonic() - before < 3
 
 
 def test_faults_can_be_injected_only_if_asked_for(test_server, tmp_path):

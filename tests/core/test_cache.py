@@ -163,6 +163,16 @@ def test_invalidation():
     assert (len(cache), cache.bytes, cache.evictions) == (0, 0, 0)
 
 
+def test_invalidation_of_a_path_and_what_is_below_it():
+    cache = Cache()
+    for number, path in enumerate(["/pets", "/pets/7", "/pets/7/toys", "/petshop", "/"]):
+        cache.store(number, entry(path, path=path))
+    assert cache.invalidate_path("/pets/7") == 2
+    assert cache.invalidate_path("/pets") == 1
+    assert [value_of(cache, number) for number in range(5)] == [None, None, None, "/petshop", "/"]
+    assert cache.invalidate_path("/") == 2
+
+
 # Single flight
 
 
@@ -201,6 +211,7 @@ def test_a_leader_that_gives_up_hands_over_to_the_oldest_that_is_still_there():
     assert second is not None
     assert third is not None
     cache.abandon(flight, first)
+    assert not first.wake(LEAD)
     second.notify = lambda: False  # its event loop is closed
     assert cache.hand_over(flight)
     assert (first.woken, second.woken, third.woken) == (False, False, True)
@@ -279,7 +290,8 @@ def test_a_flight_ends_once():
 INVALIDATIONS = {
     "key": lambda cache: cache.invalidate("a"),
     "tag": lambda cache: cache.invalidate_tag("pet"),
-    "prefix": lambda cache: cache.invalidate_prefix("/pets"),
+    "prefix": lambda cache: cache.invalidate_prefix("/pet"),
+    "path": lambda cache: cache.invalidate_path("/pets"),
     "all": lambda cache: cache.clear(),
 }
 
@@ -304,6 +316,7 @@ def test_other_flights_are_stored():
     cache.invalidate("b")
     cache.invalidate_tag("user")
     cache.invalidate_prefix("/users")
+    cache.invalidate_path("/pet")
     assert not flight.invalidated
     assert cache.store("a", entry("1"), flight)
 
@@ -454,35 +467,46 @@ class CacheMachine(RuleBasedStateMachine):
         for trip in self.trips:
             trip.invalidated = trip.invalidated or hit(trip.key)
 
-    @rule(key=KEYS)
-    def invalidate(self, key):
-        self._invalidated(self.cache.invalidate(key), lambda other: other == key)
-
-    @rule(tag=st.sampled_from(["pet", "list", "none"]))
-    def invalidate_tag(self, tag):
-        self._invalidated(self.cache.invalidate_tag(tag), lambda other: tag in TAGS[other])
-
-    @rule(prefix=st.sampled_from(["/pets", "/pets/1", "/users", "/x"]))
-    def invalidate_prefix(self, prefix):
-        self._invalidated(self.cache.invalidate_prefix(prefix), lambda other: PATHS[other].startswith(prefix))
-
-    @rule()
-    def clear(self):
-        self._invalidated(self.cache.clear(), lambda other: True)
+    # One rule for all ways, lest most flights are invalidated before anything else happens to them.
+    @rule(
+        way=st.one_of(
+            st.tuples(st.just("key"), KEYS),
+            st.tuples(st.just("tag"), st.sampled_from(["pet", "list", "none"])),
+            st.tuples(st.just("prefix"), st.sampled_from(["/pet", "/pets/1", "/users", "/x"])),
+            st.tuples(st.just("path"), st.sampled_from(["/pet", "/pets", "/pets/1", "/pets/", "/users"])),
+            st.just(("all", "")),
+        )
+    )
+    def invalidate(self, way):
+        how, what = way
+        if how == "key":
+            self._invalidated(self.cache.invalidate(what), lambda key: key == what)
+        elif how == "tag":
+            self._invalidated(self.cache.invalidate_tag(what), lambda key: what in TAGS[key])
+        elif how == "prefix":
+            self._invalidated(self.cache.invalidate_prefix(what), lambda key: PATHS[key].startswith(what))
+        elif how == "path":
+            below = what.rstrip("/") + "/"
+            self._invalidated(
+                self.cache.invalidate_path(what), lambda key: PATHS[key] == what or PATHS[key].startswith(below)
+            )
+        else:
+            self._invalidated(self.cache.clear(), lambda key: True)
 
     # Flights
 
-    @rule(key=KEYS)
-    def join(self, key):
-        flight, waiter = self.cache.join(key, TAGS[key], PATHS[key])
-        trip = next((trip for trip in self.trips if trip.key == key and not trip.invalidated), None)
-        if trip is None:
-            assert waiter is None
-            self.trips.append(Trip(flight, key, []))
-        else:
-            assert flight is trip.flight
-            assert waiter is not None
-            trip.followers.append(waiter)
+    @rule(key=KEYS, count=st.integers(1, 4))
+    def join(self, key, count):
+        for _ in range(count):
+            flight, waiter = self.cache.join(key, TAGS[key], PATHS[key])
+            trip = next((trip for trip in self.trips if trip.key == key and not trip.invalidated), None)
+            if trip is None:
+                assert waiter is None
+                self.trips.append(Trip(flight, key, []))
+            else:
+                assert flight is trip.flight
+                assert waiter is not None
+                trip.followers.append(waiter)
 
     @precondition(lambda self: self.trips)
     @rule(data=st.data(), variant=VARIANTS, size=sizes, times=times, storable=st.booleans())

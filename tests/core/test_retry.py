@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdfast.core.backoff import Backoff
 from holdfast.core.outcome import Kind, Outcome
-from holdfast.core.replay import may_replay
+from holdfast.core.replay import ReplayMode, may_replay
 from holdfast.core.retry import Again, Halt, RetryPolicy
 
 STATUS = {
@@ -23,6 +23,7 @@ STATUS = {
     Kind.SERVER_ERROR: 500,
     Kind.REJECTED: 404,
 }
+MODES: tuple[ReplayMode, ...] = ("answered", "when_safe", "always")
 STEADY = Backoff("constant", 2.0, 60.0, 1.0, "off")
 POLICY = RetryPolicy(max_attempts=3, backoff=STEADY)
 POST: dict[str, Any] = {"idempotent": False}
@@ -106,7 +107,7 @@ def test_a_body_that_can_be_sent_once_says_so():
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_refusal_says_why_in_a_phrase(kind):
     for mode, (idempotent, keyed), wanted in itertools.product(
-        ("answered", "when_safe", "always"), ((True, False), (False, True), (False, False)), (None, True, False)
+        MODES, ((True, False), (False, True), (False, False)), (None, True, False)
     ):
         policy = RetryPolicy(max_attempts=5, backoff=STEADY, replay=mode)
         step = decide(policy, kind, idempotent=idempotent, keyed=keyed, wanted=wanted)
@@ -164,6 +165,8 @@ def test_a_longer_wait_than_allowed_stops_now_and_tells_it():
 def test_a_wait_beyond_the_deadline_stops_now_and_tells_it():
     expected = "the server asks for a wait of 10 s, but the deadline leaves 4.5 s"
     assert decide(POLICY, outcome(Kind.UNAVAILABLE, 10.0), left=4.5) == Halt(expected, retry_after=10.0)
+    assert "but the deadline leaves 10 s" in why(decide(POLICY, outcome(Kind.UNAVAILABLE, 10.0), left=10.0))
+    assert decide(POLICY, outcome(Kind.UNAVAILABLE, 10.0), left=10.1) == Again(10.0)
 
 
 @pytest.mark.parametrize("left", [2.0, 1.0, 0.0, -1.0])
@@ -181,7 +184,7 @@ def test_an_endless_wait_can_be_put_into_words():
 
 @given(
     kind=st.sampled_from(Kind),
-    mode=st.sampled_from(["answered", "when_safe", "always"]),
+    mode=st.sampled_from(MODES),
     attempts=st.integers(1, 5),
     max_attempts=st.integers(1, 5),
     idempotent=st.booleans(),

@@ -89,7 +89,7 @@ def test_a_date_counts_from_the_servers_own_clock():
 
 
 def test_of_several_the_longest_that_makes_sense():
-    assert retry_after(pairs("Retry-After: 3", "Retry-After: 7", "Retry-After: x"), MOMENT) == 7.0
+    assert retry_after(pairs("Retry-After: 3", "Retry-After: 7", "Retry-After: 5", "Retry-After: x"), MOMENT) == 7.0
 
 
 @given(st.integers(-(10**8), 10**8), st.integers(0, 2**31))
@@ -111,6 +111,7 @@ def test_any_date_is_understood(distance, wall):
         (['RateLimit: "a";r=50;t=30, "b";r=3;t=3600'], (3, 3600.0)),
         (['RateLimit: "a";r=50;t=30', 'RateLimit: "b";r=3;t=3600'], (3, 3600.0)),
         (['RateLimit: "a";r=0;t=30, "b";r=0;t=5'], (0, 30.0)),
+        (['RateLimit: "a";r=0;t=5, "b";r=0;t=30'], (0, 30.0)),
         (['RateLimit: "a";r=9', 'RateLimit-Policy: "a";q=100;w=60, "b";q=1000;w=3600'], (9, 60.0)),
         (['RateLimit: "a";r=9;t=5', 'RateLimit-Policy: "a";q=100;w=60'], (9, 5.0)),
         (['RateLimit: "a,b;r=1;t=1";r=9;t=5'], (9, 5.0)),
@@ -173,7 +174,7 @@ def test_an_empty_name_does_not_hide_the_others():
     assert rate_limit(raw, 0.0) == (1, 2.0)
 
 
-limits = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=5)
+limits = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1000)), min_size=1, max_size=5)
 
 
 @given(limits, st.booleans())
@@ -303,7 +304,7 @@ def test_nothing_raises_and_every_answer_makes_sense(raw, wall):
     after = retry_after(raw, wall)
     assert after is None or after >= 0.0
     limit = rate_limit(raw, wall)
-    assert limit is None or (isinstance(limit[0], int) and limit[0] >= 0 and limit[1] >= 0.0)
+    assert limit is None or (limit[0] >= 0 and limit[1] >= 0.0)
     control = cache_control(raw)
     for seconds in (control.max_age, control.stale_while_revalidate, control.stale_if_error):
         assert seconds is None or 0.0 <= seconds <= 2.0**31

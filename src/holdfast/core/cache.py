@@ -338,7 +338,6 @@ class Cache:
             waiter.gone = True
             flight.followers.pop(waiter, None)
         elif flight.leader is waiter:
-            flight.leader = None
             self.hand_over(flight)
 
     def _detach(self, flight: Flight) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx2
 
-from holdfast.call import Call
 from holdfast.config import ClientConfig
 from holdfast.core.breaker import Breaker
 from holdfast.core.budget import RetryBudget
@@ -144,15 +143,14 @@ class Assembly:
         )
         _assemblies.add(self)
 
-    # What a `Call` is made by
+    # What a call is sent by
 
-    def flow(self, call: Call[Any], *, sync: bool) -> Flow[Any]:
+    def flow(self, prepared: Prepared, *, sync: bool) -> Flow[Any]:
         """The flow of a call that is about to be sent.
 
         Raises:
             InvalidRequestError: the request cannot be built, or must not be sent.
         """
-        prepared: Prepared = call.request
         options = prepared.options
         stream = prepared.ends is not None
         try:

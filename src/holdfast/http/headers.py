@@ -24,7 +24,6 @@ _EPOCH_MILLISECONDS = 1e11
 
 _NUMBER = re.compile(rb"[+-]?[0-9]+(?:\.[0-9]+)?")
 _INTEGER = re.compile(rb"[0-9]+")
-_TIME_OF_DAY = re.compile(r"\d:\d\d:\d\d")
 
 
 def retry_after(raw: Raw, wall: float) -> float | None:
@@ -285,12 +284,8 @@ def _delta(text: bytes) -> float | None:
 
 def _date(text: bytes) -> float | None:
     """An HTTP-date (RFC 9110, section 5.6.7) as Unix time; also without weekday, or with a numeric zone."""
-    # The standard library's parser for mail guesses at what has no time, so that "1 May 5" would be a date.
-    string = text.decode("latin-1")
-    if not _TIME_OF_DAY.search(string):
-        return None
     try:
-        parsed = parsedate_tz(string)
+        parsed = parsedate_tz(text.decode("latin-1"))
         if parsed is None:
             return None
         year, month, day, hour, minute, second = parsed[:6]

@@ -1,16 +1,14 @@
-"""Streamed responses: the head at once, the body as it comes, slot and breaker settled when it ends."""
+"""The bodies of streamed responses: slot and breaker are settled when one ends, and what breaks it is named."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
-from types import TracebackType
 from typing import Any, cast
 
 import httpx2
 
-from holdfast.call import Call
 from holdfast.core.effects import FOREVER, Flow, Job
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.http.classify import kind_of_error
@@ -141,50 +139,3 @@ def guarded(
         elif isinstance(reply.stream, httpx2.SyncByteStream):
             reply.stream = SyncGuard(reply.stream, end)
     return reply
-
-
-class StreamCall:
-    """A streamed call: ``async with client.stream(...) as response``, or ``with`` in sync code. Sent on entering.
-
-    The response's body has not been read: iterate over `aiter_bytes()`, `aiter_lines()` and the like. Leaving the block
-    closes the response and gives back its slot.
-    """
-
-    def __init__(self, call: Call[httpx2.Response], ends: list[StreamEnd]) -> None:
-        self._call = call
-        self._ends = ends
-        self._response: httpx2.Response | None = None
-
-    async def __aenter__(self) -> httpx2.Response:
-        self._response = await self._call
-        return self._response
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if self._response is not None:
-                await self._response.aclose()
-        finally:
-            self._finish()
-
-    def __enter__(self) -> httpx2.Response:
-        self._response = self._call.result()
-        return self._response
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if self._response is not None:
-                self._response.close()
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        # A response that came with its body in memory is closed already, and does not pass its stream's close on.
-        for end in self._ends:
-            end()
-
-    def __repr__(self) -> str:
-        return f"<Stream{repr(self._call)[1:]}"

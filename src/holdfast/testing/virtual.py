@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx2
 
-from holdfast.call import Call
 from holdfast.config import ClientConfig
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park
 from holdfast.core.events import Event, Observer
@@ -188,9 +187,8 @@ class VirtualClient:
     def start(self, method: str, url: str, **options: Any) -> Fiber:
         """Starts a call. When time has run, its `result` is a response, a `Stop` or an exception."""
         check(options)
-        call: Call[Any] = Call(self.assembly, Prepared(method, url, options))
-        call.cancel()  # it only carries what was asked for: the flow is driven here
-        return self.world.start(self._observed(self.assembly.flow(call, sync=True)), self._send)
+        flow = self.assembly.flow(Prepared(method, url, options), sync=True)
+        return self.world.start(self._observed(flow), self._send)
 
     def _observed(self, flow: Flow[Any]) -> Generator[Any, Any, Any]:
         try:
