@@ -38,8 +38,8 @@ class Source(Protocol):
         """The flow of a call for this request. May raise, if the request cannot be built."""
         ...
 
-    def drive(self, flow: Flow[Any]) -> Coroutine[Any, Any, Any]:
-        """Runs the flow on the running event loop."""
+    def drive(self, flow: Flow[Any], task: asyncio.Task[Any]) -> Coroutine[Any, Any, Any]:
+        """Runs the flow in the current task."""
         ...
 
     def drive_sync(self, flow: Flow[Any]) -> Any:
@@ -75,16 +75,16 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     sent warns with a RuntimeWarning.
     """
 
-    __slots__ = ("__weakref__", "_cancelling", "_coroutine", "_outcome", "_source", "_state", "_task", "request")
+    # Defaults on the class, so that making a call sets two attributes and not seven.
+    _state: State = State.NEW
+    _coroutine: Coroutine[Any, Any, T] | None = None
+    _outcome: Any = None
+    _task: asyncio.Task[Any] | None = None
+    _cancelling: bool = False
 
     def __init__(self, source: Source, request: Any) -> None:
         self._source = source
         self.request = request
-        self._state = State.NEW
-        self._coroutine: Coroutine[Any, Any, T] | None = None
-        self._outcome: Any = None
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = False
 
     # Async
 
@@ -98,16 +98,19 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     async def _run(self) -> T:
         """Sends the call, in the task that awaits it."""
         try:
-            self._task = asyncio.current_task()
+            task = asyncio.current_task()
         except RuntimeError:
+            task = None
+        if task is None:
             self._state = State.NEW
             raise RuntimeError(
                 "a Holdfast call can only be awaited under asyncio; trio is not supported yet. "
                 "Without an event loop, use .result()"
-            ) from None
+            )
+        self._task = task
         source = self._source
         try:
-            value = await source.drive(source.flow(self.request, sync=False))
+            value = await source.drive(source.flow(self.request, sync=False), task)
             if value.__class__ is Stop:
                 raise source.error(value)
             self._outcome = value

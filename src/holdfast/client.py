@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from types import TracebackType
@@ -231,7 +232,7 @@ class ResilientClient:
         """Makes the connection pool of the running event loop now rather than with the first call."""
         if self._assembly.closed:
             raise self._assembly.failures.closed()
-        self._assembly.connections.driver()
+        self._assembly.connections.driver(asyncio.get_running_loop())
 
     @returns_call
     def close(self) -> Call[None]:
@@ -278,7 +279,7 @@ class _Closing:
     def flow(self, request: Any, *, sync: bool) -> Any:
         return None
 
-    async def drive(self, flow: Any) -> None:
+    async def drive(self, flow: Any, task: Any) -> None:
         self._assembly.shut()
         await self._assembly.connections.aclose()
 

@@ -20,31 +20,42 @@ class RetryBudget:
         floor: retries that are always allowed in the window.
     """
 
-    __slots__ = ("_calls", "_newest", "_retries", "_total_calls", "_total_retries", "_width", "floor", "ratio")
+    __slots__ = (
+        "_at",
+        "_calls",
+        "_end",
+        "_newest",
+        "_retries",
+        "_total_calls",
+        "_total_retries",
+        "_width",
+        "floor",
+        "ratio",
+    )
 
     def __init__(self, ratio: float = 0.2, window: float = 10.0, floor: int = 10) -> None:
         self.ratio = ratio
         self.floor = floor
         self._width = window / _BUCKETS
         self._newest = -1
+        self._at = 0  # index of the newest bucket
+        self._end = 0.0  # when it ends
         self.reset()
 
     def record_call(self, now: float) -> None:
         """A call begins: a deposit."""
-        number = int(now / self._width)
-        if number != self._newest:
-            self._advance(number)
-        self._calls[number % _BUCKETS] += 1
+        if now >= self._end:
+            self._advance(now)
+        self._calls[self._at] += 1
         self._total_calls += 1
 
     def spend(self, now: float) -> bool:
         """Takes one retry from the budget; False if it is spent."""
-        number = int(now / self._width)
-        if number != self._newest:
-            self._advance(number)
+        if now >= self._end:
+            self._advance(now)
         if self._total_retries >= max(self.floor, self.ratio * self._total_calls):
             return False
-        self._retries[number % _BUCKETS] += 1
+        self._retries[self._at] += 1
         self._total_retries += 1
         return True
 
@@ -63,10 +74,13 @@ class RetryBudget:
         self._total_calls = 0
         self._total_retries = 0
 
-    def _advance(self, number: int) -> None:
+    def _advance(self, now: float) -> None:
+        number = int(now / self._width)
         for passed in range(max(self._newest + 1, number - _BUCKETS + 1), number + 1):
             at = passed % _BUCKETS
             self._total_calls -= self._calls[at]
             self._total_retries -= self._retries[at]
             self._calls[at] = self._retries[at] = 0
         self._newest = max(self._newest, number)
+        self._at = self._newest % _BUCKETS
+        self._end = (self._newest + 1) * self._width

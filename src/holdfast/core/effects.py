@@ -103,37 +103,26 @@ class Job:
         on_end: for a stream: called once, with the `Kind` of its end, when the reply is closed.
     """
 
-    __slots__ = (
-        "announce",
-        "attempts",
-        "auth",
-        "began",
-        "body",
-        "cache",
-        "cap",
-        "circuit",
-        "context",
-        "deadline",
-        "executed",
-        "follow",
-        "headers",
-        "id",
-        "idempotent",
-        "key",
-        "keyed",
-        "longest",
-        "method",
-        "on_end",
-        "patience",
-        "plan",
-        "replayable",
-        "route",
-        "started",
-        "stream",
-        "timeouts",
-        "url",
-        "verbosity",
-    )
+    # Defaults on the class rather than set by __init__: a job is made for every call, and few of these ever change.
+    stream: bool = False
+    replayable: bool = True
+    idempotent: bool = True
+    keyed: bool = False
+    follow: bool = False
+    cap: int | None = None
+    cache: Any = None
+    auth: Any = None
+    circuit: str | None = None
+    patience: float | None = None
+    longest: float = FOREVER
+    deadline: float = FOREVER
+    started: float = 0.0
+    began: float = 0.0
+    attempts: int = 0
+    executed: bool = False
+    verbosity: int = 0
+    on_end: Any = None
+    announce: Any = None
 
     def __init__(
         self,
@@ -158,31 +147,11 @@ class Job:
         self.route = route
         self.id = request_id
         self.context = context
-        self.stream = False
-        self.replayable = True
-        self.idempotent = True
-        self.keyed = False
-        self.follow = False
-        self.cap: int | None = None
-        self.cache: Any = None
-        self.auth: Any = None
-        self.circuit: str | None = None
-        self.patience: float | None = None
-        self.longest = FOREVER
-        self.deadline = FOREVER
-        self.started = 0.0
-        self.began = 0.0
-        self.attempts = 0
-        self.executed = False
-        self.verbosity = 0
-        self.on_end: Any = None
-        self.announce: Any = None
 
     def clone(self) -> Job:
         """The same request as a call of its own."""
         clone = object.__new__(Job)
-        for name in Job.__slots__:
-            setattr(clone, name, getattr(self, name))
+        clone.__dict__.update(self.__dict__)
         clone.attempts = 0
         clone.executed = False
         clone.on_end = None

@@ -130,26 +130,26 @@ class Pipeline:
             how = "error" if isinstance(error, Exception) else "cancelled"
             ports.record(job.key, ports.now() - now, how, job.attempts, 0)
             raise
-        self._finished(job, result, ports.now() - now)
+        seconds = ports.now() - now
+        status = result.status_code
+        if status < 0:
+            self._stopped(job, result, seconds)
+            return result
+        attempts = job.attempts
+        ports.record(job.key, seconds, "success", attempts, status)
+        if job.verbosity:
+            ports.emit(CallFinished(job.id, job.route, job.key, attempts, status, "success", seconds, False, False, ""))
         return result
 
-    def _finished(self, job: Job, result: Any, seconds: float) -> None:
-        if result.__class__ is not Stop:
-            status, how = result.status_code, "success"
-            if job.verbosity:
-                event = CallFinished(job.id, job.route, job.key, job.attempts, status, how, seconds, False, False, "")
-                self.ports.emit(event)
-        else:
-            outcome = result.outcome
-            status = outcome.status if outcome is not None else 0
-            ended = outcome.kind if outcome is not None and result.reason is Reason.OUTCOME else result.reason
-            how = ended.name.lower()
-            self.ports.emit(
-                CallFinished(
-                    job.id, job.route, job.key, job.attempts, status, how, seconds, True, result.spent, result.why
-                )
-            )
+    def _stopped(self, job: Job, stop: Stop, seconds: float) -> None:
+        outcome = stop.outcome
+        status = outcome.status if outcome is not None else 0
+        ended = outcome.kind if outcome is not None and stop.reason is Reason.OUTCOME else stop.reason
+        how = ended.name.lower()
         self.ports.record(job.key, seconds, how, job.attempts, status)
+        self.ports.emit(
+            CallFinished(job.id, job.route, job.key, job.attempts, status, how, seconds, True, stop.spent, stop.why)
+        )
 
     # The breaker's gate
 
@@ -160,7 +160,8 @@ class Pipeline:
         breaker = state.breaker if job.circuit is None else self._circuit(state, job.key, job.circuit)
         if breaker is None or self._count_attempts:
             return (yield from self._attempts(job, state, breaker, -1))
-        ticket = breaker.enter(self.ports.now())
+        # A closed breaker does not look at the time.
+        ticket = breaker.enter(job.started if breaker.closed else self.ports.now())
         if ticket < 0:
             return self._open(job, breaker, None)
         try:
@@ -168,7 +169,11 @@ class Pipeline:
         except BaseException:
             breaker.leave(ticket)
             raise
-        self._close_gate(job, breaker, ticket, result)
+        if result.status_code > 0 and job.on_end is None:
+            now = self.ports.now()
+            breaker.succeed(ticket, now, now - job.began)
+        else:
+            self._close_gate(job, breaker, ticket, result)
         return result
 
     def _close_gate(self, job: Job, breaker: Breaker, ticket: int, result: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
@@ -164,9 +165,9 @@ class Assembly:
             return flow
         return guarded(flow, job, self.runtime, self.failures, prepared.ends, deadline="deadline" in options)
 
-    def drive(self, flow: Flow[Any]) -> Coroutine[Any, Any, Any]:
-        """Runs a flow on the running event loop."""
-        return self.connections.driver().drive(flow)
+    def drive(self, flow: Flow[Any], task: asyncio.Task[Any]) -> Coroutine[Any, Any, Any]:
+        """Runs a flow in the current task."""
+        return self.connections.driver(task.get_loop()).drive(flow, task)
 
     def drive_sync(self, flow: Flow[Any]) -> Any:
         """Runs a flow on this thread."""

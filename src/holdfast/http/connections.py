@@ -53,9 +53,8 @@ class Connections:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = weakref.WeakKeyDictionary()
         self._sync: SyncDriver | None = None
 
-    def driver(self) -> AsyncDriver:
+    def driver(self, loop: asyncio.AbstractEventLoop) -> AsyncDriver:
         """The driver for the running event loop."""
-        loop = asyncio.get_running_loop()
         last = self._last_loop
         if last is not None and last() is loop and self._last is not None:
             return self._last

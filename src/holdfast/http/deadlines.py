@@ -4,73 +4,80 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import Any, Protocol
 
 from holdfast.core.effects import FOREVER
 
 
-class Entry:
-    """A task that is to be interrupted at a time. `expired` tells that it was."""
+class Timed(Protocol):
+    """What has a deadline, in seconds of the monotonic clock."""
 
-    __slots__ = ("cancelling", "expired", "task", "when")
-
-    def __init__(self, task: asyncio.Task[object], when: float) -> None:
-        self.task = task
-        self.when = when
-        self.expired = False
-        self.cancelling = 0
+    @property
+    def deadline(self) -> float: ...
 
 
 class DeadlineTable:
-    """Cancels tasks whose deadline, in seconds of the monotonic clock, has passed."""
+    """Cancels the tasks that are still busy with something when its deadline has passed.
+
+    Attributes:
+        busy: which task is busy with what. An entry is made by ``busy[it] = task``, followed by `arm` if its deadline is
+            earlier than `next`, and taken out by ``del``: method calls would cost as much as the rest. The timer then
+            stays where it is, and finds nothing.
+        expired: what was interrupted, with the number of cancellations that its task had before.
+        next: when the timer fires.
+    """
+
+    __slots__ = ("_loop", "_timer", "busy", "expired", "next")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.busy: dict[Any, asyncio.Task[Any]] = {}
+        self.next = FOREVER
         self._loop = loop
-        self._entries: set[Entry] = set()
-        self._next = FOREVER
         self._timer: asyncio.TimerHandle | None = None
+        self.expired: dict[Any, int] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.busy)
 
-    def add(self, task: asyncio.Task[object], when: float) -> Entry:
-        """Interrupts `task` at `when`, unless the entry is removed before."""
-        entry = Entry(task, when)
-        self._entries.add(entry)
-        if when < self._next:
-            self._arm(when)
-        return entry
+    def add(self, it: Timed, task: asyncio.Task[Any]) -> None:
+        """Interrupts `task` at the deadline of `it`, unless its entry is taken out before."""
+        self.busy[it] = task
+        if it.deadline < self.next:
+            self.arm(it.deadline)
 
-    def remove(self, entry: Entry) -> None:
-        """Forgets an entry. The timer stays where it is: it is cheaper to let it find nothing."""
-        self._entries.discard(entry)
+    def arm(self, when: float) -> None:
+        """Moves the timer to an earlier time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.next = when
+        self._timer = self._loop.call_later(max(when - monotonic(), 0.0), self._sweep)
+
+    def was_late(self, it: Timed, task: asyncio.Task[Any]) -> bool:
+        """Whether it was interrupted, and nobody else has cancelled the task besides. To be asked once."""
+        before = self.expired.pop(it, None)
+        # As asyncio.timeout does it: a cancellation of somebody else's must not be taken for ours.
+        return before is not None and task.uncancel() <= before
 
     def close(self) -> None:
         """Stops the timer."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        self._next = FOREVER
-        self._entries.clear()
-
-    def _arm(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._next = when
-        self._timer = self._loop.call_later(max(when - monotonic(), 0.0), self._sweep)
+        self.next = FOREVER
+        self.busy.clear()
 
     def _sweep(self) -> None:
         now = monotonic()
         self._timer = None
-        self._next = FOREVER
+        self.next = FOREVER
         following = FOREVER
-        for entry in list(self._entries):
-            if entry.when <= now:
-                self._entries.discard(entry)
-                entry.expired = True
-                # As asyncio.timeout does it: a cancellation of somebody else's must not be taken for ours.
-                entry.cancelling = entry.task.cancelling()
-                entry.task.cancel()
-            elif entry.when < following:
-                following = entry.when
+        for it, task in self.busy.items():
+            if it in self.expired:
+                continue
+            if it.deadline <= now:
+                self.expired[it] = task.cancelling()
+                task.cancel()
+            elif it.deadline < following:
+                following = it.deadline
         if following < FOREVER:
-            self._arm(following)
+            self.arm(following)

@@ -26,31 +26,34 @@ class AsyncDriver:
         self._thread = threading.get_ident()
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def drive(self, flow: Flow[Any]) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
-        """Runs `flow` to its end, in the current task, and returns its result.
+    async def drive(self, flow: Flow[Any], task: asyncio.Task[Any] | None) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
+        """Runs `flow` to its end, in the current `task`, and returns its result.
 
         Raises:
             asyncio.CancelledError: the task was cancelled; the flow has given back what it held.
             Exception: whatever the flow raises.
         """
         runtime = self._runtime
-        pending = runtime.pending
+        acquire, release, pending = runtime.acquire, runtime.release, runtime.pending
+        deadlines = self.deadlines
         step: Callable[[Any], Any] = flow.send
         value: Any = None
         parked: Waiter | None = None
         woken: Any = None
         streams: list[Any] | None = None
         result: Any = None
+        late = False
         try:
             while True:
-                runtime.acquire()
+                acquire()
                 try:
                     if parked is not None:
                         if value is None:
                             value = parked.woken
                         parked = None
                     effect = step(value)
-                    if effect.__class__ is Park:
+                    kind = effect.__class__
+                    if kind is Park:
                         # In the same locked step that yielded it, so that no wake-up falls in between.
                         parked = effect.waiter or Waiter()
                         woken = self._bind(parked)
@@ -58,21 +61,31 @@ class AsyncDriver:
                     result = stop.value
                     return result
                 finally:
-                    runtime.release()
+                    release()
                     if pending:
                         runtime.settle()
                 step = flow.send
                 try:
-                    kind = effect.__class__
                     if kind is Job:
-                        value = await self._perform(effect)
-                        if effect.stream and value.__class__ is not Failed:
+                        if task is None or effect.deadline == FOREVER:
+                            value = await self.engine.send(effect)
+                        else:
+                            deadlines.busy[effect] = task
+                            if effect.deadline < deadlines.next:
+                                deadlines.arm(effect.deadline)
+                            try:
+                                value = await self.engine.send(effect)
+                            finally:
+                                del deadlines.busy[effect]
+                                if deadlines.expired:
+                                    late = deadlines.was_late(effect, task)
+                        if effect.stream:
                             streams = [value] if streams is None else [*streams, value]
                     elif kind is Park:
                         value = None
                         await self._park(effect.until, woken)
                     elif kind is Io:
-                        value = await self._io(effect)
+                        value = await self._io(effect, task)
                     else:
                         value = self._spawn(effect.flow)
                 except GeneratorExit:
@@ -81,56 +94,39 @@ class AsyncDriver:
                     streams = None
                     raise
                 except BaseException as error:
-                    step = flow.throw
-                    value = error
+                    if kind is Job and isinstance(error, Exception):
+                        value = Failed(error)
+                    elif kind is Job and isinstance(error, asyncio.CancelledError) and late:
+                        value = Failed(_late(error))
+                    else:
+                        step = flow.throw
+                        value = error
+                    late = False
         finally:
             if streams is not None:
                 for reply in streams:
                     if reply is not result and not reply.is_closed:
                         await reply.aclose()
 
-    async def _perform(self, job: Job) -> Any:
-        deadline = job.deadline
-        task = asyncio.current_task()
-        if deadline == FOREVER or task is None:
+    async def _io(self, effect: Io, task: asyncio.Task[Any] | None) -> Any:
+        late = False
+        try:
+            if task is None or effect.deadline == FOREVER:
+                result = effect.op(effect.arg)
+                return await result if inspect.isawaitable(result) else result
+            self.deadlines.add(effect, task)
             try:
-                return await self.engine.send(job)
-            except Exception as error:
-                return Failed(error)
-        entry = self.deadlines.add(task, deadline)
-        try:
-            return await self.engine.send(job)
+                result = effect.op(effect.arg)
+                return await result if inspect.isawaitable(result) else result
+            finally:
+                del self.deadlines.busy[effect]
+                late = self.deadlines.was_late(effect, task)
         except asyncio.CancelledError as error:
-            if entry.expired and task.uncancel() <= entry.cancelling:
-                message = "the deadline passed"
-                cause = EngineError(message, sent=Sent.MAYBE, phase="deadline", timed_out=True)
-                cause.__cause__ = error
-                return Failed(cause)
-            raise
-        except Exception as error:
-            if entry.expired:
-                task.uncancel()
-            return Failed(error)
-        finally:
-            self.deadlines.remove(entry)
-
-    async def _io(self, effect: Io) -> Any:
-        task = asyncio.current_task()
-        entry = None
-        if effect.deadline != FOREVER and task is not None:
-            entry = self.deadlines.add(task, effect.deadline)
-        try:
-            result = effect.op(effect.arg)
-            return await result if inspect.isawaitable(result) else result
-        except asyncio.CancelledError:
-            if entry is not None and entry.expired and task is not None and task.uncancel() <= entry.cancelling:
-                return Failed(EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True))
+            if late:
+                return Failed(_late(error))
             raise
         except Exception as error:
             return Failed(error)
-        finally:
-            if entry is not None:
-                self.deadlines.remove(entry)
 
     def _bind(self, waiter: Waiter) -> asyncio.Future[None]:
         """Connects a waiter to a future of this loop. Runs under the lock, in the step that yielded the park."""
@@ -181,7 +177,7 @@ class AsyncDriver:
 
     async def _run_child(self, flow: Flow[Any], child: Child) -> None:
         try:
-            result = await self.drive(flow)
+            result = await self.drive(flow, asyncio.current_task())
         except asyncio.CancelledError:
             with self._runtime:
                 child.wake(Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline")))
@@ -204,3 +200,9 @@ class AsyncDriver:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _late(error: BaseException) -> EngineError:
+    late = EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True)
+    late.__cause__ = error
+    return late

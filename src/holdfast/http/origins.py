@@ -7,6 +7,7 @@ below the path of `base_url` and cannot climb out of it.
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import unquote
 
 import httpx2
@@ -23,7 +24,7 @@ class BadURL(ValueError):
 class Target:
     """A parsed URL with what every request to it needs. One is shared by all calls to a URL."""
 
-    __slots__ = ("headers", "host", "origin", "own", "path", "routes", "url")
+    __slots__ = ("contexts", "headers", "host", "origin", "own", "path", "routes", "url")
 
     def __init__(self, url: httpx2.URL, own: str | None) -> None:
         self.url = url
@@ -33,6 +34,7 @@ class Target:
         self.path = url.raw_path.decode("ascii").partition("?")[0]
         self.headers: list[tuple[bytes, bytes]] | None = None  # what every request to it carries, filled in later
         self.routes: dict[str, str] = {}
+        self.contexts: list[Any] = [None, None]
 
 
 def origin_of(url: httpx2.URL) -> str:

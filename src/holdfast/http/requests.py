@@ -79,6 +79,16 @@ class CallContext:
         return CallContext(target, self.extensions, sync=self.sync)
 
 
+def _context(target: Target, extensions: Mapping[str, Any], *, sync: bool) -> CallContext:
+    """The context of a call; without extensions, the one that all calls to a URL share."""
+    if extensions is not _NOTHING:
+        return CallContext(target, extensions, sync=sync)
+    shared: CallContext | None = target.contexts[sync]
+    if shared is None:
+        shared = target.contexts[sync] = CallContext(target, extensions, sync=sync)
+    return shared
+
+
 class Composer:
     """Builds the jobs of one client.
 
@@ -169,7 +179,7 @@ class Composer:
         id_ = self._ids(method, headers, options)
         job = Job(
             method, target.url, headers, body, self._timeouts, self._plan, target.origin, route, id_[0],
-            CallContext(target, extensions, sync=sync),
+            _context(target, extensions, sync=sync),
         )  # fmt: skip
         job.keyed = id_[1]
         job.idempotent = method in IDEMPOTENT
@@ -305,8 +315,6 @@ class Composer:
             job.longest = longest(job.timeouts)
         if "deadline" in options:
             job.patience = options["deadline"]
-        elif job.stream and self._deadline is not None:
-            job.patience = self._deadline
         if "follow_redirects" in options:
             job.follow = options["follow_redirects"]
         if "retry" in options:

@@ -46,14 +46,13 @@ class Logs:
 
     def verbosity(self) -> int:
         """How much is wanted: 0 for warnings, 1 for finished calls too, 2 for everything."""
-        level = self._level
-        if level > _INFO:
+        if self._level > _INFO:
             return 0
-        if _structlog() is None:
-            if level <= _DEBUG and self._enabled(_DEBUG):
-                return 2
-            return 1 if self._enabled(_INFO) else 0
-        return 2 if level <= _DEBUG else 1
+        if "structlog" in sys.modules and _structlog() is not None:
+            return 2 if self._level <= _DEBUG else 1
+        if not self._enabled(_INFO):
+            return 0
+        return 2 if self._level <= _DEBUG and self._enabled(_DEBUG) else 1
 
     def __call__(self, event: Event) -> None:
         """Writes the line for an event, if its level is wanted."""
