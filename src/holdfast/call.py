@@ -31,6 +31,10 @@ class State(Enum):
     USED = "taken over"
 
 
+# An attribute of an Enum is several look-ups.
+_NEW, _RUNNING, _DONE = State.NEW, State.RUNNING, State.DONE
+
+
 class Source(Protocol):
     """What a call is made by: it gives the flow, when the call is sent, and what drives it."""
 
@@ -38,8 +42,8 @@ class Source(Protocol):
         """The flow of a call for this request. May raise, if the request cannot be built."""
         ...
 
-    def drive(self, flow: Flow[Any], task: asyncio.Task[Any]) -> Coroutine[Any, Any, Any]:
-        """Runs the flow in the current task."""
+    def drive(self, flow: Flow[Any], task: asyncio.Task[Any], owner: Call[Any]) -> Coroutine[Any, Any, Any]:
+        """Runs the flow in the current task, and ends with what `owner.finish` makes of its result."""
         ...
 
     def drive_sync(self, flow: Flow[Any]) -> Any:
@@ -89,38 +93,40 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     # Async
 
     def __await__(self) -> Generator[Any, Any, T]:
-        if self._state is State.NEW:
-            coroutine = self._coroutine = self._run()
-            self._state = State.RUNNING
-            return coroutine.__await__()
+        if self._state is _NEW:
+            return self._start().__await__()
         return self._again().__await__()
 
-    async def _run(self) -> T:
-        """Sends the call, in the task that awaits it."""
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            task = None
+    def _start(self) -> Coroutine[Any, Any, T]:
+        """Prepares the request, in the task that is about to send it. Returns the coroutine that does."""
+        task = _current_task()
         if task is None:
-            self._state = State.NEW
             raise RuntimeError(
                 "a Holdfast call can only be awaited under asyncio; trio is not supported yet. "
                 "Without an event loop, use .result()"
             )
-        self._task = task
         source = self._source
+        # No call between the look and the claim, so that no other thread can come between them.
+        if self._state is not _NEW:
+            return self._again()
+        self._state = _RUNNING
         try:
-            value = await source.drive(source.flow(self.request, sync=False), task)
-            if value.__class__ is Stop:
-                raise source.error(value)
-            self._outcome = value
-            self._state = State.DONE
-            return cast("T", value)
+            flow = source.flow(self.request, sync=False)
+            self._task = task
+            coroutine = self._coroutine = source.drive(flow, task, self)
         except BaseException as error:
-            self._fail(error)
+            self.fail(error)
             raise
-        finally:
-            self._task = None
+        return coroutine
+
+    def finish(self, value: Any) -> T:
+        """Stores the result of the flow. For drivers."""
+        if value.__class__ is Stop:
+            raise self._source.error(value)
+        self._task = None
+        self._outcome = value
+        self._state = _DONE
+        return cast("T", value)
 
     async def _again(self) -> T:
         """Awaited once more, or by a second task."""
@@ -128,31 +134,34 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     def send(self, value: Any) -> Any:
         """Steps the call, as an event loop does with a coroutine."""
+        if self._state is _NEW:
+            return self._start().send(value)
         coroutine = self._coroutine
-        if coroutine is None:
-            if self._state is State.NEW:
-                coroutine = self._coroutine = self._run()
-                self._state = State.RUNNING
-            else:
-                coroutine = self._coroutine = self._again()
-        elif self._state is not State.RUNNING:
-            coroutine = self._coroutine = self._again()
+        if coroutine is None or not self._is_mine():
+            coroutine = self._again()
         return coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
         """Raises an exception where the call waits, as an event loop does to cancel a coroutine."""
-        if self._coroutine is None:
-            if self._state is State.NEW:
-                self._state = State.CANCELLED if _is_cancel(error[0]) else State.INTERRUPTED
-            raise error[0] if isinstance(error[0], BaseException) else error[0](*error[1:2])
-        return self._coroutine.throw(*error)
+        if self._state is _NEW:
+            self._state = State.CANCELLED if _is_cancel(error[0]) else State.INTERRUPTED
+        elif self._coroutine is not None and self._is_mine():
+            return self._coroutine.throw(*error)
+        raise error[0] if isinstance(error[0], BaseException) else error[0](*error[1:2])
+
+    def _is_mine(self) -> bool:
+        """Whether the running task is the one that sent the call, and has not seen its end: nobody else may step it."""
+        return self._state is _RUNNING and self._task is not None and self._task is _current_task()
 
     def close(self) -> None:
-        """Gives the call up: unsent, nothing is sent; in flight, it is abandoned and gives back what it held."""
-        coroutine = self._coroutine
-        if coroutine is not None:
-            coroutine.close()
-        if self._state in (State.NEW, State.RUNNING):
+        """Gives the call up: unsent, nothing is sent; in flight, it is abandoned and gives back what it held.
+
+        Without effect while it runs on a thread.
+        """
+        if self._state is _NEW:
+            self._state = State.CANCELLED
+        elif self._state is _RUNNING and self._coroutine is not None:
+            self._coroutine.close()
             self._state = State.CANCELLED
 
     @property
@@ -163,11 +172,13 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     @property
     def cr_code(self) -> Any:
         """The code that is running, for debuggers."""
-        return Call._run.__code__
+        return getattr(self._coroutine, "cr_code", Call._again.__code__)
 
     @property
     def cr_frame(self) -> Any:
         """The frame that is suspended, for debuggers."""
+        if self._state is _NEW:
+            return _UNSENT.gi_frame
         return getattr(self._coroutine, "cr_frame", None)
 
     @property
@@ -178,7 +189,8 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     @property
     def cr_running(self) -> bool:
         """Whether the call is being stepped right now."""
-        return bool(getattr(self._coroutine, "cr_running", False))
+        # Without a coroutine it runs on a thread.
+        return self._state is _RUNNING and bool(getattr(self._coroutine, "cr_running", True))
 
     @property
     def cr_suspended(self) -> bool:
@@ -200,24 +212,20 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             RuntimeError: inside a running event loop, where this would block everybody else: write ``await`` there.
             HoldfastError: the call failed.
         """
-        if self._state is not State.NEW:
-            return self._stored()
-        if _get_running_loop() is not None:
+        if self._state is _NEW and _get_running_loop() is not None:
             raise RuntimeError(
                 f"{self!r}.result() was called inside a running event loop, which it would block: "
                 "write 'await call' instead of 'call.result()'"
             )
-        self._state = State.RUNNING
         source = self._source
+        # As in `_start`.
+        if self._state is not _NEW:
+            return self._stored()
+        self._state = _RUNNING
         try:
-            value = source.drive_sync(source.flow(self.request, sync=True))
-            if value.__class__ is Stop:
-                raise source.error(value)
-            self._outcome = value
-            self._state = State.DONE
-            return cast("T", value)
+            return self.finish(source.drive_sync(source.flow(self.request, sync=True)))
         except BaseException as error:
-            self._fail(error)
+            self.fail(error)
             raise
 
     # As on a future
@@ -236,29 +244,38 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         Returns:
             False if it is done already, or runs on a thread, where nothing can interrupt it.
         """
-        if self._state is State.NEW:
+        if self._state is _NEW:
             self._state = State.CANCELLED
             return True
         task = self._task
-        if self._state is not State.RUNNING or task is None:
+        if self._state is not _RUNNING or task is None:
             return False
-        self._cancelling = True
         loop = task.get_loop()
-        if _get_running_loop() is loop:
-            task.cancel()
-        else:
-            loop.call_soon_threadsafe(task.cancel)
+        if _get_running_loop() is loop and asyncio.current_task() is not task:
+            self._interrupt(task)
+            return True
+        try:
+            loop.call_soon_threadsafe(self._interrupt, task)
+        except RuntimeError:  # the loop is closed, and will never step the call again
+            return False
         return True
+
+    def _interrupt(self, task: asyncio.Task[Any]) -> None:
+        """Cancels the task, on its loop, if it still waits for this call. Once: it is told once that it was not meant."""
+        if self._task is task and not self._cancelling:
+            self._cancelling = True
+            task.cancel()
 
     # Outcomes
 
-    def _fail(self, error: BaseException) -> None:
-        """Stores what ended the call. What was aimed at the program, such as Ctrl-C, is not an outcome."""
+    def fail(self, error: BaseException) -> None:
+        """Stores what ended the call. What was aimed at the program, such as Ctrl-C, is not an outcome. For drivers."""
+        task, self._task = self._task, None
+        if self._cancelling and task is not None and task.get_coro() is not self:
+            # As for a cancelled future: who awaits it gets the CancelledError, but was not cancelled itself.
+            task.uncancel()
         if isinstance(error, asyncio.CancelledError):
             self._state = State.CANCELLED
-            if self._cancelling and self._task is not None and self._task.get_coro() is not self:
-                # As for a cancelled future: who awaits it gets the CancelledError, but was not cancelled itself.
-                self._task.uncancel()
         elif isinstance(error, Exception):
             self._state = State.FAILED
             self._outcome = (error, error.__traceback__)
@@ -315,10 +332,22 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         raise TypeError("a Call cannot be pickled: it belongs to its client")
 
     def __del__(self) -> None:
-        if self._state is State.NEW and sys is not None:
+        if self._state is _NEW:
             warnings.warn(
                 f"{self!r} was never sent: await it, or call .result()", RuntimeWarning, stacklevel=2, source=self
             )
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    return None if _get_running_loop() is None else asyncio.current_task()
+
+
+def _unsent() -> Generator[None]:
+    """Lends its frame to calls that have none yet: by it `inspect` tells a coroutine not started from a finished one."""
+    yield
+
+
+_UNSENT = _unsent()
 
 
 def _is_cancel(error: Any) -> bool:

@@ -279,9 +279,14 @@ class _Closing:
     def flow(self, request: Any, *, sync: bool) -> Any:
         return None
 
-    async def drive(self, flow: Any, task: Any) -> None:
-        self._assembly.shut()
-        await self._assembly.connections.aclose()
+    async def drive(self, flow: Any, task: Any, owner: Call[None]) -> None:
+        try:
+            self._assembly.shut()
+            await self._assembly.connections.aclose()
+        except BaseException as error:
+            owner.fail(error)
+            raise
+        owner.finish(None)
 
     def drive_sync(self, flow: Any) -> None:
         self._assembly.shut()

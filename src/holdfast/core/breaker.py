@@ -53,6 +53,8 @@ class IllegalTransitionError(RuntimeError):
 class BreakerPolicy:
     """When a breaker opens, and when it closes again.
 
+    Rates are looked at with every failure and every slow call: a good result never opens it.
+
     Attributes:
         failure_threshold: failures in a row that open it, without a window.
         recovery_timeout: seconds from opening to the first probe.
@@ -62,7 +64,7 @@ class BreakerPolicy:
         minimum_calls: results in the window before rates are looked at; never more than a count window holds.
         failure_rate: share of failures that opens it.
         slow_call_seconds, slow_call_rate: how long a slow result takes, and the share of them that opens it. Without a
-            window they are looked for in the last `window_size` results.
+            window they are looked for in the last `window_size` results. With both, a slow probe has failed.
     """
 
     failure_threshold: int = 5
@@ -88,6 +90,7 @@ class Breaker:
 
     Attributes:
         closed: whether calls are let through without further ado.
+        timed: whether it looks at when a success came, and how long it took.
     """
 
     __slots__ = (
@@ -103,6 +106,7 @@ class Breaker:
         "_trips",
         "_window",
         "closed",
+        "timed",
     )
 
     def __init__(
@@ -124,6 +128,7 @@ class Breaker:
             self._window = TimeWindow(policy.window_seconds)
         elif policy.window == "count" or self._slow_after is not None:
             self._window = CountWindow(policy.window_size)
+        self.timed = self._window is not None
 
     # Calls
 
@@ -231,8 +236,9 @@ class Breaker:
         needed = min(policy.minimum_calls, policy.window_size) if policy.window != "time" else policy.minimum_calls
         if calls < needed:
             return
-        too_many_failures = policy.window is not None and failures >= policy.failure_rate * calls
-        too_many_slow = policy.slow_call_rate is not None and slow_calls >= policy.slow_call_rate * calls
+        # Quotients, because they round as a rate was rounded when it was written down: 7 / 100 >= 0.07.
+        too_many_failures = policy.window is not None and failures / calls >= policy.failure_rate
+        too_many_slow = policy.slow_call_rate is not None and slow_calls / calls >= policy.slow_call_rate
         if (failures and too_many_failures) or (slow_calls and too_many_slow):
             self._change(Trigger.TRIPPED, now)
 

@@ -6,13 +6,15 @@ fails, retries would otherwise multiply the load just when it hurts most.
 
 from __future__ import annotations
 
-_BUCKETS = 10
+_BUCKETS = 10  # in a window
+_KEPT = _BUCKETS + 1  # buckets of retries
 
 
 class RetryBudget:
     """Allows retries of the last `window` seconds up to the larger of `floor` and `ratio` x calls in them.
 
-    Time is cut into ten buckets that drop out as a whole, deposits and retries alike.
+    Time is cut into ten buckets that drop out as a whole: calls when the window begins to leave a bucket, retries when
+    it has left it, so that the bound holds whenever a retry is taken and not only on the average.
 
     Args:
         ratio: retries per call.
@@ -37,13 +39,16 @@ class RetryBudget:
         self.ratio = ratio
         self.floor = floor
         self._width = window / _BUCKETS
-        self._newest = -1
-        self._at = 0  # index of the newest bucket
+        self._newest = -1  # number of the newest bucket since the beginning of time
+        self._at = 0  # its index among those of calls
         self._end = 0.0  # when it ends
-        self.reset()
+        self._calls = [0] * _BUCKETS
+        self._retries = [0] * _KEPT
+        self._total_calls = 0
+        self._total_retries = 0
 
     def record_call(self, now: float) -> None:
-        """A call begins: a deposit."""
+        """A call begins: a deposit. The time may be one that has passed; a deposit is as new as what came before."""
         if now >= self._end:
             self._advance(now)
         self._calls[self._at] += 1
@@ -51,36 +56,41 @@ class RetryBudget:
 
     def spend(self, now: float) -> bool:
         """Takes one retry from the budget; False if it is spent."""
-        if now >= self._end:
-            self._advance(now)
-        if self._total_retries >= max(self.floor, self.ratio * self._total_calls):
+        self._advance(now)
+        calls, retries = self._total_calls, self._total_retries + 1
+        # A quotient, because it rounds as the ratio was rounded when it was written down: 29 / 100 <= 0.29.
+        if retries > self.floor and (not calls or retries / calls > self.ratio):
             return False
-        self._retries[self._at] += 1
-        self._total_retries += 1
+        self._retries[self._newest % _KEPT] += 1
+        self._total_retries = retries
         return True
 
     def refund(self, spent_at: float) -> None:
         """Gives back a retry, taken at `spent_at`, that was not sent; without effect once it has dropped out."""
         number = int(spent_at / self._width)
-        at = number % _BUCKETS
-        if number > self._newest - _BUCKETS and self._retries[at] > 0:
+        at = number % _KEPT
+        if number > self._newest - _KEPT and self._retries[at] > 0:
             self._retries[at] -= 1
             self._total_retries -= 1
 
     def reset(self) -> None:
         """Forgets all."""
         self._calls = [0] * _BUCKETS
-        self._retries = [0] * _BUCKETS
+        self._retries = [0] * _KEPT
         self._total_calls = 0
         self._total_retries = 0
 
     def _advance(self, now: float) -> None:
         number = int(now / self._width)
-        for passed in range(max(self._newest + 1, number - _BUCKETS + 1), number + 1):
+        if number <= self._newest:
+            return
+        for passed in range(max(self._newest + 1, number - _KEPT + 1), number + 1):
             at = passed % _BUCKETS
             self._total_calls -= self._calls[at]
+            self._calls[at] = 0
+            at = passed % _KEPT
             self._total_retries -= self._retries[at]
-            self._calls[at] = self._retries[at] = 0
-        self._newest = max(self._newest, number)
-        self._at = self._newest % _BUCKETS
-        self._end = (self._newest + 1) * self._width
+            self._retries[at] = 0
+        self._newest = number
+        self._at = number % _BUCKETS
+        self._end = (number + 1) * self._width

@@ -103,7 +103,7 @@ class Job:
         on_end: for a stream: called once, with the `Kind` of its end, when the reply is closed.
     """
 
-    # Defaults on the class rather than set by __init__: a job is made for every call, and few of these ever change.
+    # A job is made for every call: its defaults are one dict that is copied, rather than twenty assignments.
     stream: bool = False
     replayable: bool = True
     idempotent: bool = True
@@ -137,6 +137,7 @@ class Job:
         request_id: str,
         context: Any = None,
     ) -> None:
+        self.__dict__ = _DEFAULTS.copy()
         self.method = method
         self.url = url
         self.headers = headers
@@ -151,11 +152,14 @@ class Job:
     def clone(self) -> Job:
         """The same request as a call of its own."""
         clone = object.__new__(Job)
-        clone.__dict__.update(self.__dict__)
+        clone.__dict__ = self.__dict__.copy()
         clone.attempts = 0
         clone.executed = False
         clone.on_end = None
         return clone
+
+
+_DEFAULTS = {name: getattr(Job, name) for name in Job.__annotations__}
 
 
 class Io:

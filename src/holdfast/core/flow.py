@@ -23,6 +23,8 @@ from holdfast.core.outcome import ANSWERS, FAILURES, Kind, Outcome, Reason, Stop
 from holdfast.core.ports import Ports
 from holdfast.core.retry import Again, Halt
 
+_OVERSPENT = Halt("the retry budget of this origin is spent: too large a share of its calls are retries already")
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing on the server (RFC 9110, section 9.2.1): they invalidate nothing in the cache."""
 
@@ -151,7 +153,7 @@ class Pipeline:
             CallFinished(job.id, job.route, job.key, job.attempts, status, how, seconds, True, stop.spent, stop.why)
         )
 
-    # The breaker's gate
+    # The breaker's gate, and the attempts behind it
 
     def _guarded(self, job: Job) -> Flow[Any]:
         state = self.states.get(job.key) or self._new_state(job.key)
@@ -163,17 +165,24 @@ class Pipeline:
         # A closed breaker does not look at the time.
         ticket = breaker.enter(job.started if breaker.closed else self.ports.now())
         if ticket < 0:
-            return self._open(job, breaker, None)
+            return self._refused(job, breaker, None)
         try:
-            result = yield from self._attempts(job, state, breaker, ticket)
+            if job.auth is None and job.plan.retry.retry_if is None:
+                # The first attempt, as in the loop, but without a generator in between.
+                result = yield from self._send(job, state, None)
+                if not 200 <= result.status_code < 400:
+                    result = yield from self._attempts(job, state, breaker, ticket, result)
+                elif not state.limiter.idle:
+                    state.limiter.succeeded(self.ports.now())
+            else:
+                result = yield from self._attempts(job, state, breaker, ticket)
         except BaseException:
             breaker.leave(ticket)
             raise
-        if result.status_code > 0 and job.on_end is None:
-            now = self.ports.now()
-            breaker.succeed(ticket, now, now - job.began)
-        else:
+        if breaker.timed or job.on_end is not None or result.status_code < 0:
             self._close_gate(job, breaker, ticket, result)
+        else:
+            breaker.succeed(ticket, 0.0)
         return result
 
     def _close_gate(self, job: Job, breaker: Breaker, ticket: int, result: Any) -> None:
@@ -195,61 +204,73 @@ class Pipeline:
             if ticket >= 0:
                 job.on_end.gate(breaker, ticket)
 
-    def _open(self, job: Job, breaker: Breaker, last: Outcome | None) -> Stop:
+    def _refused(self, job: Job, breaker: Breaker, last: Outcome | None) -> Stop:
         now = self.ports.now()
         wait = breaker.retry_after(now)
         return self._local(job, Reason.CIRCUIT_OPEN, last, f"the circuit breaker is {breaker.state(now)}", wait)
 
-    # Attempts
-
-    def _attempts(  # noqa: C901  # a loop that reads from top to bottom
-        self, job: Job, state: State, breaker: Breaker | None, ticket: int
+    def _attempts(  # noqa: C901, PLR0915  # a loop that reads from top to bottom
+        self, job: Job, state: State, breaker: Breaker | None, ticket: int, reply: Any = None
     ) -> Flow[Any]:
+        """Attempts until one is good enough or there is no point in another. `reply`: that of the first, if made."""
         ports = self.ports
         ask = job.plan.retry.retry_if
-        each = self._count_attempts and breaker is not None
+        each = breaker if self._count_attempts else None
         last: Outcome | None = None
         previous: float | None = None
-        while True:
-            if each:
-                assert breaker is not None
-                ticket = breaker.enter(ports.now())
-                if ticket < 0:
-                    return self._open(job, breaker, last)
-                reply = yield from self._counted(job, state, breaker, ticket, last)
-            elif job.auth is None:
-                reply = yield from self._send(job, state, last)
-            else:
-                reply = yield from self._authenticated(job, state, last)
-            status = reply.status_code
-            if ask is None and 200 <= status < 400:
-                if not state.limiter.idle:
-                    state.limiter.succeeded(ports.now())
-                return reply
-            if status < 0:
-                return reply
-            outcome = self._outcome(job, reply, state)
-            wanted: bool | None = None
-            if ask is not None:
-                wanted = yield from self._asked(ask, outcome)
-            if outcome.kind is Kind.OK and wanted is not True:
-                return reply
-            if self.closed and not outcome.status:
-                return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
-            if outcome.kind is Kind.LATE:
-                return self._ended(job, Reason.DEADLINE, last, "the deadline passed while the attempt was in flight")
-            last = outcome
-            step = self._decided(job, outcome, breaker, ticket, previous, wanted)
-            if isinstance(step, Halt):
-                if outcome.kind is Kind.OK:
+        budget = state.budget
+        made, paid = -1, 0.0  # the attempts before a retry that is paid for and not sent yet, and when it was paid for
+        try:
+            while True:
+                if reply is not None:
+                    pass
+                elif each is not None:
+                    ticket = each.enter(ports.now())
+                    if ticket < 0:
+                        return self._or_success(self._refused(job, each, last))
+                    reply = yield from self._counted(job, state, each, ticket, last)
+                elif job.auth is None:
+                    reply = yield from self._send(job, state, last)
+                else:
+                    reply = yield from self._authenticated(job, state, last)
+                status = reply.status_code
+                if ask is None and 200 <= status < 400:
+                    if not state.limiter.idle:
+                        state.limiter.succeeded(ports.now())
                     return reply
-                return self._ended(job, Reason.OUTCOME, last, step.why, step.retry_after, spent=step.spent)
-            if job.on_end is not None:
-                yield from self._dropped(job, reply)
-            previous = step.delay
-            stop = yield from self._backoff(job, state, breaker, ticket, outcome, step.delay)
-            if stop is not None:
-                return stop
+                if status < 0:
+                    return self._or_success(reply)
+                outcome = self._outcome(job, reply, state)
+                wanted: bool | None = None
+                if ask is not None:
+                    wanted = yield from self._asked(ask, outcome)
+                if outcome.kind is Kind.OK and wanted is not True:
+                    return reply
+                if self.closed and not outcome.status:
+                    return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
+                if outcome.kind is Kind.LATE:
+                    why = "the deadline passed while the attempt was in flight"
+                    return self._ended(job, Reason.DEADLINE, last, why)
+                last = outcome
+                now = ports.now()
+                step = self._decided(job, outcome, breaker, ticket, previous, wanted)
+                if budget is not None and isinstance(step, Again) and not budget.spend(now):
+                    step = _OVERSPENT
+                if isinstance(step, Halt):
+                    if outcome.kind is Kind.OK:
+                        return reply
+                    return self._ended(job, Reason.OUTCOME, last, step.why, step.retry_after, spent=step.spent)
+                previous = step.delay
+                made, paid = job.attempts, now
+                if job.on_end is not None:
+                    yield from self._dropped(job, reply)
+                stop = yield from self._backoff(job, breaker, ticket, outcome, step.delay)
+                if stop is not None:
+                    return self._or_success(stop)
+                reply = None
+        finally:
+            if made == job.attempts and budget is not None:
+                budget.refund(paid)
 
     def _decided(
         self,
@@ -313,28 +334,17 @@ class Pipeline:
         return reply
 
     def _backoff(
-        self, job: Job, state: State, breaker: Breaker | None, ticket: int, outcome: Outcome, delay: float
+        self, job: Job, breaker: Breaker | None, ticket: int, outcome: Outcome, delay: float
     ) -> Flow[Stop | None]:
         """Waits before the next attempt; what makes that pointless ends the call with the outcome that it has."""
-        if self._ending():
-            return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
-        ports = self.ports
-        now = ports.now()
-        budget = state.budget
-        if budget is not None and not budget.spend(now):
-            why = "the retry budget of this origin is spent: too large a share of its calls are retries already"
-            return self._local(job, Reason.OUTCOME, outcome, why)
-        ports.emit(RetryScheduled(job.id, job.route, job.key, job.attempts, delay, cause_of(outcome)))
-        try:
-            yield from self._sleep(now + delay)
-        except BaseException:
-            if budget is not None:
-                budget.refund(now)
-            raise
+        if not self._ending():
+            ports = self.ports
+            ports.emit(RetryScheduled(job.id, job.route, job.key, job.attempts, delay, cause_of(outcome)))
+            yield from self._sleep(ports.now() + delay)
         if self._ending():
             return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
         if breaker is not None and not self._count_attempts and breaker.interrupted(ticket):
-            return self._open(job, breaker, outcome)
+            return self._refused(job, breaker, outcome)
         return None
 
     # One attempt
@@ -346,12 +356,14 @@ class Pipeline:
         while reply.status_code > 0 and (yield from auth.retry(job, reply)):
             if job.on_end is not None:
                 yield from self._dropped(job, reply)
-            job.attempts -= 1
-            reply = yield from self._send(job, state, last)
+            reply = yield from self._send(job, state, last, 0)
         return reply
 
-    def _send(self, job: Job, state: State, last: Outcome | None) -> Flow[Any]:  # noqa: C901  # the hot path, in one piece
+    def _send(self, job: Job, state: State, last: Outcome | None, counts: int = 1) -> Flow[Any]:  # noqa: C901  # the hot path, in one piece
         """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them."""
+        if self.closed:
+            # Closed while the credentials were made, or while following another call.
+            return self._ended(job, Reason.CLOSED, last, "the client was closed")
         ports = self.ports
         limiter = state.limiter
         counted = not limiter.idle
@@ -369,7 +381,7 @@ class Pipeline:
                     limiter.give_back(now)
                 return self._local(job, Reason.DEADLINE, last, "the deadline passed before the attempt was sent")
             job.timeouts = cut(job.timeouts, left)
-        job.attempts += 1
+        job.attempts += counts
         try:
             if job.announce is not None:
                 job.announce(job, left)
@@ -508,6 +520,13 @@ class Pipeline:
         spent: bool = False,
     ) -> Stop:
         return Stop(reason, job, last, job.attempts, job.executed, why, retry_after, spent)
+
+    def _or_success(self, stop: Stop) -> Any:
+        """The last reply, if that was a success which only the caller's predicate wanted to be repeated."""
+        outcome = stop.outcome
+        if outcome is None or outcome.kind is not Kind.OK or stop.reason is not Reason.OUTCOME or stop.job.stream:
+            return stop
+        return outcome.reply
 
     # State
 

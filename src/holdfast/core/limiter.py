@@ -6,9 +6,12 @@ generic cell rate algorithm (ITU-T I.371, 1993): the bucket goes into debt, and 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
-_UP_AFTER = 10  # successes in a row after which the adaptive rate goes up
+_UP_AFTER = 10  # successes, since the last change, after which an adaptive rate goes up
+_SAME_WINDOW = 1.0  # resets are told in whole seconds: ends this close together are one and the same
+_INSTANT = 1e-6  # seconds: less is rounding, and a clock that is asked again may not have moved by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class LimiterPolicy:
 class Limiter:
     """Says how long to wait before a send.
 
+    Whoever was told a wait keeps it, whatever the server says later. A token that was given back goes to the next one
+    who asks, perhaps at the same moment as one who waits already: returned tokens aside, no interval of t seconds sees
+    more than rate x t + burst sends.
+
     Attributes:
         idle: whether nobody would ever have to wait as things are: then there is no need to ask.
         rate: tokens per period at the moment; None for no limit of our own.
@@ -47,11 +54,14 @@ class Limiter:
 
     __slots__ = (
         "_blocked",
+        "_booked",
         "_burst",
         "_debt",
+        "_first_end",
         "_left",
         "_policy",
         "_streak",
+        "_taken",
         "_updated",
         "_window_end",
         "idle",
@@ -62,12 +72,15 @@ class Limiter:
         self._policy = policy
         self.rate = policy.rate
         self._burst = float(max(policy.burst or policy.rate or 1, 1))
-        self._debt = 0.0  # tokens taken and not yet flown in again; above burst - 1 there is a wait
-        self._updated = 0.0
+        self._debt = 0.0  # tokens taken and not yet flown in again, at _updated; above burst - 1 there is a wait
+        self._updated = 0.0  # in the future, if that is when the server lets those through who wait
         self._streak = 0
-        self._left = 0  # sends that the server allows until _window_end
-        self._window_end = 0.0  # 0: the server has said nothing that still holds
+        self._left = 0  # sends that the server allows until _window_end; below 0 for those who wait for it
+        self._taken = 0  # of these, reserved since the server told last
+        self._first_end = 0.0  # the end of the server's window as first told
+        self._window_end = 0.0
         self._blocked = 0.0  # no send before
+        self._booked: deque[float] = deque()  # when those who wait will send
         self.idle = policy.rate is None
 
     def reserve(self, now: float, max_wait: float) -> float | None:
@@ -76,35 +89,49 @@ class Limiter:
         Returns:
             Seconds to wait before sending, 0.0 for none. None: it would be more than `max_wait`, and nothing was taken.
         """
-        wait = self._wait(now)
+        wait, start, debt = self._next(now)
         if wait > max_wait:
             return None
         if self.rate is not None:
-            self._debt += 1.0
+            self._debt = debt + 1.0
+            self._updated = start
         if self._window_end > now:
             self._left -= 1
+            self._taken += 1
+        if wait > 0.0:
+            self._forget_sent(now)
+            self._booked.append(now + wait)
         return wait
 
     def give_back(self, now: float) -> None:
         """Returns a token whose wait was abandoned, or whose request was not sent after all."""
+        self._forget_sent(now)
+        if self._booked:
+            self._booked.pop()
         if self.rate is not None:
             self._refill(now)
             self._debt = max(self._debt - 1.0, 0.0)
-        if self._window_end > now:
+        if self._window_end > now and self._taken:
             self._left += 1
+            self._taken -= 1
 
     def paced(self, remaining: int, reset: float, now: float) -> None:
         """The server says: at most `remaining` more requests in the next `reset` seconds."""
         policy = self._policy
+        reset = min(reset, policy.max_pace)
         if not policy.pace or reset <= 0.0:
             return
-        end = now + min(reset, policy.max_pace)
-        if self._window_end > now and end <= self._window_end + 1.0:
+        self._forget_sent(now)
+        end = now + reset
+        left = max(remaining, 0) - len(self._booked)
+        if self._window_end > now and end <= self._first_end + _SAME_WINDOW:
             # The same window as before, told by answers that may overtake each other: the strictest holds.
-            self._left = min(self._left, remaining)
+            self._left = min(self._left, left)
+            self._window_end = max(self._window_end, end)
         else:
-            self._left = max(remaining, 0)
-            self._window_end = end
+            self._left = left
+            self._first_end = self._window_end = end
+        self._taken = len(self._booked)
         self.idle = False
 
     def throttled(self, retry_after: float | None, now: float) -> None:
@@ -115,9 +142,7 @@ class Limiter:
             self.idle = False
         if policy.adaptive and self.rate is not None and policy.rate is not None:
             lowest = policy.min_rate if policy.min_rate is not None else policy.rate / 10.0
-            self._refill(now)
-            self.rate = max(self.rate * policy.step_down, lowest)
-            self._streak = 0
+            self._change(max(self.rate * policy.step_down, lowest), now)
 
     def succeeded(self, now: float) -> None:
         """The server answered well: an adaptive rate rises after some of these."""
@@ -126,38 +151,54 @@ class Limiter:
             self._streak += 1
             if self._streak >= _UP_AFTER:
                 highest = policy.max_rate if policy.max_rate is not None else policy.rate * 10.0
-                self._streak = 0
-                self._refill(now)
-                self.rate = min(self.rate * policy.step_up, highest)
+                self._change(min(self.rate * policy.step_up, highest), now)
         elif self.rate is None and now >= self._window_end and now >= self._blocked:
             self.idle = True
 
     def retry_after(self, now: float) -> float:
         """Seconds that the next one would have to wait."""
-        return self._wait(now)
+        return self._next(now)[0]
 
     def reset(self) -> None:
-        """Forgets the tokens that are held: after a fork, the parent's."""
-        self._debt = 0.0
+        """Forgets the tokens that are held, and who waits: after a fork, they are the parent's."""
+        self._debt = self._updated = 0.0
+        self._taken = 0
+        self._booked.clear()
 
-    def _wait(self, now: float) -> float:
-        wait = max(self._blocked - now, 0.0)
-        if self._window_end > now:
-            if self._left <= 0:
-                wait = max(wait, self._window_end - now)
-        elif self._window_end:
-            self._window_end = 0.0
+    def _next(self, now: float) -> tuple[float, float, float]:
+        """The wait of the next one; when the server lets it through; and the debt of the bucket then."""
+        start = max(now, self._blocked)
+        if self._left <= 0 and self._window_end > start:
+            start = self._window_end
+        wait, debt = start - now, 0.0
         rate = self.rate
         if rate is not None:
-            self._refill(now)
-            missing = self._debt + 1.0 - self._burst
-            if missing > 0.0:
-                wait = max(wait, missing * self._policy.period / rate)
-        return wait
+            # Tokens are taken when the server lets through, or all that came in until then would be spent twice.
+            start = max(start, self._updated)
+            debt = self._debt_at(start, rate)
+            wait = start - now + max(debt + 1.0 - self._burst, 0.0) * self._policy.period / rate
+        return (wait if wait >= _INSTANT else 0.0), start, debt
+
+    def _debt_at(self, time: float, rate: float) -> float:
+        return max(self._debt - (time - self._updated) * rate / self._policy.period, 0.0)
 
     def _refill(self, now: float) -> None:
-        if now > self._updated:
-            rate = self.rate
-            if rate is not None:
-                self._debt = max(self._debt - (now - self._updated) * rate / self._policy.period, 0.0)
+        rate = self.rate
+        if rate is not None and now > self._updated:
+            self._debt = self._debt_at(now, rate)
             self._updated = now
+
+    def _change(self, rate: float, now: float) -> None:
+        self._streak = 0
+        old = self.rate
+        if old is not None:
+            # Who waits was told a time by the old rate. The new one holds from the last of these times.
+            self._refill(now)
+            waiting = max(self._debt - self._burst, 0.0)
+            self._debt += waiting * rate / old - waiting
+        self.rate = rate
+
+    def _forget_sent(self, now: float) -> None:
+        booked = self._booked
+        while booked and booked[0] <= now:
+            booked.popleft()

@@ -56,13 +56,13 @@ class CountWindow:
 class TimeWindow:
     """The results of the last `seconds`, in buckets: one drops out as a whole, so that it looks back a little less."""
 
-    __slots__ = ("_buckets", "_count", "_first", "_width")
+    __slots__ = ("_buckets", "_count", "_newest", "_width")
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self._width = seconds / buckets
         self._count = buckets
         self._buckets = [[0, 0, 0] for _ in range(buckets)]
-        self._first: int | None = None  # number of the newest bucket since the beginning of time
+        self._newest: int | None = None  # number of the newest bucket since the beginning of time
 
     def record(self, now: float, *, failed: bool, slow: bool) -> None:
         """Takes a result in."""
@@ -85,11 +85,11 @@ class TimeWindow:
     def _advance(self, now: float) -> int:
         """Empties the buckets that time has passed over; returns the number of the current one."""
         current = int(now / self._width)
-        newest = self._first
+        newest = self._newest
         if newest is None or current > newest:
             if newest is not None:
                 for number in range(newest + 1, min(current, newest + self._count) + 1):
                     self._buckets[number % self._count][:] = (0, 0, 0)
-            self._first = current
+            self._newest = current
             return current
         return newest

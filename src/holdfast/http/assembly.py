@@ -28,6 +28,7 @@ from holdfast.http.classify import Classifier
 from holdfast.http.connections import Connections
 from holdfast.http.content import BodyLimitError, read, read_sync, with_content
 from holdfast.http.cookies import OriginJar
+from holdfast.http.drive_async import Owner
 from holdfast.http.failures import Failures
 from holdfast.http.ids import RequestIds
 from holdfast.http.origins import BadURL, Origins
@@ -165,9 +166,9 @@ class Assembly:
             return flow
         return guarded(flow, job, self.runtime, self.failures, prepared.ends, deadline="deadline" in options)
 
-    def drive(self, flow: Flow[Any], task: asyncio.Task[Any]) -> Coroutine[Any, Any, Any]:
+    def drive(self, flow: Flow[Any], task: asyncio.Task[Any], owner: Owner) -> Coroutine[Any, Any, Any]:
         """Runs a flow in the current task."""
-        return self.connections.driver(task.get_loop()).drive(flow, task)
+        return self.connections.driver(task.get_loop()).drive(flow, task, owner)
 
     def drive_sync(self, flow: Flow[Any]) -> Any:
         """Runs a flow on this thread."""

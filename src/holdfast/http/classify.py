@@ -13,12 +13,15 @@ from holdfast.core.outcome import Kind, Outcome
 from holdfast.core.replay import may_have_executed
 from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.headers import rate_limit, retry_after
+from holdfast.http.redirects import acted_upon
 
 _SLOP = 0.002  # seconds by which a timeout that was cut to the deadline may seem to end before it
 
 _LIMIT_INITIALS = frozenset(b"rRxX")  # of the names that tell a rate limit: most responses have none to look into
 
 _STATUS = {408: Kind.SERVER_TIMEOUT, 429: Kind.THROTTLED, 503: Kind.UNAVAILABLE}
+
+_REPEATED = frozenset({Kind.SERVER_TIMEOUT, Kind.THROTTLED, Kind.UNAVAILABLE, Kind.SERVER_ERROR})
 
 _PHASE = {
     "build": Kind.REFUSED,
@@ -66,6 +69,9 @@ class Classifier:
         after: float | None = None
         if status >= 400 and isinstance(reply, httpx2.Response):
             after = retry_after(reply.headers.raw, self._wall())
+        if kind in _REPEATED and reply.history and acted_upon(job, reply.history):
+            # It was the page that a write led to which failed: the write was executed.
+            kind = Kind.LOST
         executed = may_have_executed(kind)
         return Outcome(kind, status, reply, None, after, may_have_executed=executed, attempt=job.attempts)
 

@@ -9,11 +9,8 @@ from contextvars import ContextVar
 
 from holdfast.http.ids import RequestIds
 
-serving_id: ContextVar[str | None] = ContextVar("holdfast_serving_id", default=None)
-"""The id of the request being served; sent as ``X-Correlation-ID``."""
-
-trace_parent: ContextVar[str | None] = ContextVar("holdfast_trace_parent", default=None)
-"""The W3C ``traceparent`` of the current span; sent as it is."""
+serving: ContextVar[tuple[str, str | None] | None] = ContextVar("holdfast_serving", default=None)
+"""The request being served: its id, sent as ``X-Correlation-ID``, and its W3C ``traceparent``, sent as it is."""
 
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 _ID = re.compile(r"[!-~]{1,200}")
@@ -22,7 +19,8 @@ _fresh = RequestIds()
 
 def get_request_id() -> str:
     """The id of the request that the current context is serving; a fresh one where there is none."""
-    return serving_id.get() or _fresh()
+    current = serving.get()
+    return _fresh() if current is None else current[0]
 
 
 @contextmanager
@@ -47,10 +45,8 @@ def request_context(request_id: str | None = None, *, traceparent: str | None = 
         raise ValueError(f"request_id must be 1 to 200 visible ASCII characters, not {current!r}")
     if traceparent is not None and not _TRACE_PARENT.fullmatch(traceparent):
         raise ValueError(f"traceparent is not of the form 00-<32 hex>-<16 hex>-<2 hex>: {traceparent!r}")
-    id_token = serving_id.set(current)
-    trace_token = trace_parent.set(traceparent)
+    token = serving.set((current, traceparent))
     try:
         yield current
     finally:
-        trace_parent.reset(trace_token)
-        serving_id.reset(id_token)
+        serving.reset(token)

@@ -59,12 +59,13 @@ class DeadlineTable:
         return before is not None and task.uncancel() <= before
 
     def close(self) -> None:
-        """Stops the timer."""
+        """Stops the timer, unless somebody is busy still: those take their entries out themselves."""
+        if self.busy:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
         self.next = FOREVER
-        self.busy.clear()
 
     def _sweep(self) -> None:
         now = monotonic()

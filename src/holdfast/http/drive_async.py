@@ -7,12 +7,24 @@ import inspect
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
 from holdfast.http.deadlines import DeadlineTable
 from holdfast.http.engines.base import Engine, EngineError, Sent
 from holdfast.http.runtime import Runtime
+
+
+class Owner(Protocol):
+    """Who is told how a flow ended, before anybody else."""
+
+    def finish(self, value: Any) -> Any:
+        """The result; returns, or raises, what the driver is to end with."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """An exception."""
+        ...
 
 
 class AsyncDriver:
@@ -26,8 +38,10 @@ class AsyncDriver:
         self._thread = threading.get_ident()
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def drive(self, flow: Flow[Any], task: asyncio.Task[Any] | None) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
-        """Runs `flow` to its end, in the current `task`, and returns its result.
+    async def drive(  # noqa: C901, PLR0912, PLR0915  # one loop, a branch per effect
+        self, flow: Flow[Any], task: asyncio.Task[Any] | None, owner: Owner | None = None
+    ) -> Any:
+        """Runs `flow` to its end, in the current `task`, and returns its result, or what `owner` makes of it.
 
         Raises:
             asyncio.CancelledError: the task was cancelled; the flow has given back what it held.
@@ -45,6 +59,7 @@ class AsyncDriver:
         late = False
         try:
             while True:
+                effect: Any
                 acquire()
                 try:
                     if parked is not None:
@@ -59,7 +74,7 @@ class AsyncDriver:
                         woken = self._bind(parked)
                 except StopIteration as stop:
                     result = stop.value
-                    return result
+                    break
                 finally:
                     release()
                     if pending:
@@ -102,6 +117,13 @@ class AsyncDriver:
                         step = flow.throw
                         value = error
                     late = False
+            return result if owner is None else owner.finish(result)
+        except BaseException as error:
+            # Ctrl-C outside of the flow, as in an observer, leaves it where it was; to one that has ended it is nothing.
+            runtime.bury(flow)
+            if owner is not None:
+                owner.fail(error)
+            raise
         finally:
             if streams is not None:
                 for reply in streams:

@@ -80,6 +80,10 @@ class SyncDriver:
                 except BaseException as error:
                     step = flow.throw
                     value = error
+        except BaseException:
+            # Ctrl-C outside of the flow, as in an observer, leaves it where it was; to one that has ended it is nothing.
+            runtime.bury(flow)
+            raise
         finally:
             if streams is not None:
                 for reply in streams:

@@ -48,7 +48,7 @@ def retry_after(raw: Raw, wall: float) -> float | None:
 
 # Rate limits
 
-_FIRST = frozenset(b"rRxX")
+_FIRST = b"rRxX"
 _PREFIX = ("ratelimit", "x-ratelimit", "x-rate-limit")
 _LIMITS = {
     b"ratelimit": "limit",

@@ -12,8 +12,11 @@ from urllib.parse import unquote
 
 import httpx2
 
+from holdfast.redaction import redact_url
+
 _MOST_TARGETS = 1024
 _CONTROLS = re.compile(r"[\x00-\x20\x7f]")
+_HOST = re.compile(rb"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*\.?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -91,32 +94,33 @@ class Origins:
         try:
             url = current.join(location)
         except (httpx2.InvalidURL, ValueError) as error:
-            raise BadURL(f"the Location {location!r} is not a URL: {error}") from None
+            raise BadURL(f"the Location {_shown(location)} is not a URL: {error}") from None
         _require_http(url, location)
         return Target(url.copy_with(fragment=None), self.own)
 
     def _resolve(self, text: str) -> httpx2.URL:
         if _CONTROLS.search(text):
-            raise BadURL(f"the URL {text!r} contains white space or a control character: quote it")
+            raise BadURL(f"the URL {_shown(text)} contains white space or a control character: quote it")
         path = text.partition("?")[0].partition("#")[0]
         scheme, separator, _ = path.partition("://")
         absolute = bool(separator) and "/" not in scheme
         plain = path
         while (decoded := unquote(plain)) != plain:
             plain = decoded
-        segments = plain.replace("\\", "/").split("/")
+        # Some servers take what follows a semicolon off a segment before they resolve the dots.
+        segments = {segment.partition(";")[0] for segment in plain.replace("\\", "/").split("/")}
         if "." in segments or ".." in segments:
-            raise BadURL(f"the URL {text!r} contains a dot segment, which could lead out of the path of base_url")
+            raise BadURL(f"the URL {_shown(text)} contains a dot segment, which could lead out of the path of base_url")
         if absolute:
             url = _parse(text)
             _require_http(url, text)
             return url.copy_with(fragment=None)
         if text.startswith(("//", "\\", "/\\")):
-            raise BadURL(f"the URL {text!r} names a host but no scheme: write http:// or https://")
+            raise BadURL(f"the URL {_shown(text)} names a host but no scheme: write http:// or https://")
         reference = text.partition("#")[0]
         if ":" in reference.partition("/")[0].partition("?")[0]:
             raise BadURL(
-                f"the URL {text!r} is neither http nor https, nor a path (a path with a colon starts with '/')"
+                f"the URL {_shown(text)} is neither http nor https, nor a path (a path with a colon starts with '/')"
             )
         if not reference or reference.startswith("?"):
             return _parse(f"{self.own}{self._prefix.rstrip('/') or '/'}{reference}")
@@ -127,13 +131,22 @@ def _parse(text: str) -> httpx2.URL:
     try:
         return httpx2.URL(text)
     except (httpx2.InvalidURL, ValueError, UnicodeError) as error:
-        raise BadURL(f"{text!r} is not a URL: {error}") from None
+        raise BadURL(f"{_shown(text)} is not a URL: {error}") from None
 
 
 def _require_http(url: httpx2.URL, text: str) -> None:
     if url.scheme not in ("http", "https"):
-        raise BadURL(f"{text!r} is not an http or https URL")
+        raise BadURL(f"{_shown(text)} is not an http or https URL")
     if not url.host:
-        raise BadURL(f"{text!r} has no host")
+        raise BadURL(f"{_shown(text)} has no host")
     if url.userinfo:
         raise BadURL(f"the URL for {url.host!r} carries credentials: pass them as auth=(user, password)")
+    if ":" not in url.host and not _HOST.fullmatch(url.raw_host):
+        raise BadURL(f"{_shown(text)} has a host that is no host name of RFC 1123, and no address")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise BadURL(f"{_shown(text)} has a port outside 1 to 65535")
+
+
+def _shown(text: str) -> str:
+    """A URL as a message may show it."""
+    return repr(redact_url(text))

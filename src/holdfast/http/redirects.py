@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx2
@@ -12,6 +12,7 @@ from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.origins import BadURL, Origins, Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RESULTS = frozenset({301, 302, 303})
 _BODY_HEADERS = frozenset({b"content-length", b"content-type", b"content-encoding", b"transfer-encoding"})
 
 
@@ -54,20 +55,29 @@ class Redirects:
                 break
             if job.stream:
                 reply = yield Io(self._load, reply, job.deadline)
+                if reply.__class__ is Failed:
+                    return reply
             try:
                 if len(history) >= self._most:
                     raise RedirectRefused(f"more than max_redirects={self._most} redirects")
                 hop = self._next(hop, reply.status_code, self._origins.redirected(hop.url, location))
             except (RedirectRefused, BadURL) as error:
-                # A refused redirect has answered the request: only 303 says that it was acted upon.
-                executed = reply.status_code == 303 and not job.idempotent
-                sent = Sent.MAYBE if executed else Sent.NO
+                sent = Sent.MAYBE if acted_upon(job, (*history, reply)) else Sent.NO
                 return Failed(EngineError(str(error), sent=sent, phase="build", cause=RedirectRefused(str(error))))
             reply.history = list(history)
             history.append(reply)
             reply = yield hop
-        if history and reply.__class__ is not Failed:
-            reply.history = history
+        if reply.__class__ is not Failed:
+            if history:
+                reply.history = history
+        elif isinstance(reply.error, EngineError) and acted_upon(job, history):
+            error = reply.error
+            if error.sent is Sent.NO:
+                # The redirect was not fetched, but what led to it was answered.
+                phase = "head" if error.phase in ("connect", "pool") else error.phase
+                return Failed(
+                    EngineError(str(error), sent=Sent.MAYBE, phase=phase, cause=error.cause, timed_out=error.timed_out)
+                )
         return reply
 
     def _next(self, hop: Job, status: int, target: Target) -> Job:
@@ -110,6 +120,14 @@ class Redirects:
         job.replayable = hop.replayable
         job.deadline = hop.deadline
         return job
+
+
+def acted_upon(job: Job, replies: Iterable[httpx2.Response]) -> bool:
+    """Whether the first request, if it is not idempotent, was answered with a redirect to its result.
+
+    303 says so (RFC 9110, section 15.4.4), and 301 and 302 after a POST are used to say the same.
+    """
+    return not job.idempotent and any(reply.status_code in _RESULTS for reply in replies)
 
 
 def _method(method: str, status: int) -> str:

@@ -18,9 +18,9 @@ from holdfast.core.deadline import longest
 from holdfast.core.effects import Job
 from holdfast.core.ports import CacheUse, Plan
 from holdfast.core.replay import IDEMPOTENT
-from holdfast.http import context
 from holdfast.http.auths import HttpxAuth, as_auth
 from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
+from holdfast.http.context import serving
 from holdfast.http.cookies import OriginJar
 from holdfast.http.ids import RequestIds
 from holdfast.http.options import seconds_of
@@ -50,7 +50,10 @@ _NO_IDENTITY = frozenset(
         b"x-request-id",
     }
 )
+_PER_CALL = frozenset({b"X-Request-ID", b"Idempotency-Key", b"X-Correlation-ID", b"traceparent"})
+_MOST_TEMPLATES = 1024
 _NOTHING: dict[str, Any] = {}
+_new_job = Job.__new__
 _dumps = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -136,6 +139,9 @@ class Composer:
         self._params = params or None
         self._deadline_header = deadline_header.encode("ascii") if deadline_header else None
         self._circuit = circuit
+        # Whether calls without options differ by nothing but their ids.
+        self._plain = auth is None and circuit is None and not self._cached and self._params is None
+        self._templates: dict[tuple[str, str | httpx2.URL, bool], dict[str, Any]] = {}
 
     def job(  # noqa: C901  # one thing after the other
         self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool
@@ -146,6 +152,10 @@ class Composer:
             BadRequest: a header, body or method that cannot be sent.
             BadURL: a URL that cannot, or must not, be requested.
         """
+        if not options and not stream:
+            template = self._templates.get((method, url, sync))
+            if template is not None and not self._jar.filled:
+                return self._from_template(template)
         if method not in _METHODS:
             method = _checked_method(method)
         target = self.origins.target(url)
@@ -200,6 +210,29 @@ class Composer:
             self._apply(job, options)
         if method == "GET" and not stream and (self._cached or "cache_ttl" in options):
             job.cache = self._cache_use(job, target, options, given)
+        if not options and not stream and self._plain:
+            self._keep_template(method, url, job, sync=sync)
+        return job
+
+    def _keep_template(self, method: str, url: str | httpx2.URL, job: Job, *, sync: bool) -> None:
+        """Remembers a job without options: the next one for the same URL differs from it in nothing but its ids."""
+        if len(self._templates) >= _MOST_TEMPLATES:
+            self._templates.clear()
+        attributes = dict(job.__dict__)
+        attributes["headers"] = [pair for pair in job.headers if pair[0] not in _PER_CALL]
+        self._templates[method, url, sync] = attributes
+
+    def _from_template(self, template: dict[str, Any]) -> Job:
+        job = _new_job(Job)
+        job.__dict__ = template.copy()
+        job.id = id_ = self.ids()
+        encoded = id_.encode("ascii")
+        job.headers = headers = template["headers"].copy()
+        headers.append((b"X-Request-ID", encoded))
+        if job.method in _KEYED_METHODS:
+            headers.append((b"Idempotency-Key", encoded))
+        if serving.get() is not None:
+            _pass_on(headers)
         return job
 
     # Parts of it
@@ -231,12 +264,7 @@ class Composer:
                 keyed = options.get("server_deduplicates", True)
             elif key is not False:
                 headers.append((b"Idempotency-Key", id_.encode("ascii")))
-        serving = context.serving_id.get()
-        if serving is not None:
-            _set_default(headers, b"X-Correlation-ID", serving.encode("ascii"))
-        trace = context.trace_parent.get()
-        if trace is not None:
-            _set_default(headers, b"traceparent", trace.encode("ascii"))
+        _pass_on(headers)
         return id_, bool(keyed)
 
     def _plain_body(self, headers: list[tuple[bytes, bytes]], options: Mapping[str, Any]) -> bytes:
@@ -426,6 +454,15 @@ def _set_default(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) 
         if known.lower() == lower:
             return
     headers.append((name, value))
+
+
+def _pass_on(headers: list[tuple[bytes, bytes]]) -> None:
+    """Adds what travels on from the request that is being served, if one is."""
+    current = serving.get()
+    if current is not None:
+        _set_default(headers, b"X-Correlation-ID", current[0].encode("ascii"))
+        if current[1] is not None:
+            _set_default(headers, b"traceparent", current[1].encode("ascii"))
 
 
 def _is_stream(content: Any) -> bool:

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 __all__ = ["FaultTransport", "Step", "VirtualClient", "VirtualTime"]
 
 _MODULE_OF = {
+    "SCENARIOS": "holdfast.testing.catalogue",
+    "CallSpec": "holdfast.testing.scenario",
+    "Scenario": "holdfast.testing.scenario",
+    "run_async": "holdfast.testing.scenario",
+    "run_sync": "holdfast.testing.scenario",
+    "run_virtual": "holdfast.testing.scenario",
     "FaultTransport": "holdfast.testing.transport",
     "Step": "holdfast.testing.transport",
     "VirtualClient": "holdfast.testing.virtual",

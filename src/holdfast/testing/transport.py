@@ -18,7 +18,8 @@ class Step:
 
     Attributes:
         status, json, content, headers: the answer.
-        delay: seconds before it; under virtual time they pass at once.
+        delay: seconds before it; under virtual time they pass at once. Where the request's read timeout is shorter, it
+            ends the wait.
         error: raised instead of an answer, such as ``httpx2.ConnectError``; an exception, or a class of them.
     """
 
@@ -76,8 +77,13 @@ class FaultTransport(httpx2.AsyncBaseTransport, httpx2.BaseTransport):
         with self._lock:
             self.requests.append(request)
             if self._choose is not None:
-                return _step(self._choose(request))
-            return self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+                step = _step(self._choose(request))
+            else:
+                step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+        patience = request.extensions.get("timeout", _UNLIMITED).get("read")
+        if patience is not None and step.delay > patience:
+            return Step(delay=patience, error=httpx2.ReadTimeout)
+        return step
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answers under asyncio."""
@@ -94,6 +100,9 @@ class FaultTransport(httpx2.AsyncBaseTransport, httpx2.BaseTransport):
         if step.delay:
             time.sleep(step.delay)
         return step.response(request)
+
+
+_UNLIMITED: Mapping[str, float | None] = {}
 
 
 def _step(item: Step | int | type[httpx2.RequestError]) -> Step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -19,6 +19,7 @@ from holdfast.http.bodies import BodySpent
 from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.engines.httpx2_engine import engine_error
 from holdfast.http.options import check
+from holdfast.http.streams import StreamEnd
 from holdfast.telemetry.metrics import Metrics
 from holdfast.testing.transport import FaultTransport, Script, Step
 
@@ -174,39 +175,48 @@ class VirtualClient:
         self.world = world
         self.transport = FaultTransport(script)
         self.metrics = Metrics()
-        self._observers = observers
         self.assembly = Assembly(
             config,
             logs=_silent,
-            verbosity=lambda: 2 if observers else 0,
+            verbosity=lambda: 0,
             record=self.metrics.record,
+            observers=observers,
             now=world.clock,
             rand=world.random.random,
         )
 
     def start(self, method: str, url: str, **options: Any) -> Fiber:
         """Starts a call. When time has run, its `result` is a response, a `Stop` or an exception."""
-        check(options)
-        flow = self.assembly.flow(Prepared(method, url, options), sync=True)
-        return self.world.start(self._observed(flow), self._send)
+        return self.start_flow(self.flow(method, url, **options))
 
-    def _observed(self, flow: Flow[Any]) -> Generator[Any, Any, Any]:
+    def flow(self, method: str, url: str, *, ends: list[StreamEnd] | None = None, **options: Any) -> Flow[Any]:
+        """The flow of a call, to be started or spawned.
+
+        Args:
+            method, url, options: as for `ResilientClient.request`.
+            ends: an empty list makes it a streamed call, and gets the functions that end the stream.
+        """
+        check(options)
+        return self._observed(self.assembly.flow(Prepared(method, url, options, ends), sync=True))
+
+    def start_flow(self, flow: Flow[Any]) -> Fiber:
+        """Starts a flow of your own that sends its jobs as the calls of this client do."""
+        return self.world.start(flow, self._send)
+
+    def _observed(self, flow: Flow[Any]) -> Flow[Any]:
         try:
             return (yield from flow)
         finally:
-            pending = self.assembly.runtime.pending
-            while pending:
-                item = pending.popleft()
-                if isinstance(item, Event):
-                    for observer in self._observers:
-                        observer(item)
+            if self.assembly.runtime.pending:
+                self.assembly.runtime.settle()
 
     def _send(self, job: Job) -> tuple[float, Any]:
         delay = 0.0
         try:
             body = job.body
             stream = httpx2.ByteStream(body) if isinstance(body, bytes) else body.stream(sync=True)
-            request = httpx2.Request(job.method, job.url, headers=job.headers, stream=stream)
+            extensions = {"timeout": job.timeouts}
+            request = httpx2.Request(job.method, job.url, headers=job.headers, stream=stream, extensions=extensions)
             step: Step = self.transport.step(request)
             delay = step.delay
             return delay, step.response(request)

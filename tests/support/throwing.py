@@ -1,0 +1,226 @@
+"""Throws an exception into one flow at one of its yields, and looks for what was not given back afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from holdfast.core.breaker import Breaker
+from holdfast.core.budget import RetryBudget
+from holdfast.core.effects import Child, Flow, Job
+from holdfast.core.flow import Pipeline
+from holdfast.core.limiter import Limiter
+from holdfast.testing.scenario import Scenario, start_virtual
+from holdfast.testing.virtual import Fiber, VirtualClient, VirtualTime
+
+ERRORS: Final = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
+AT_THE_YIELD: Final = "at the yield"
+WITH_THE_REPLY: Final = "with the reply"  # what was waited for has come, and the flow is thrown into instead of resumed
+MOMENTS: Final = (AT_THE_YIELD, WITH_THE_REPLY)
+
+
+@dataclass(slots=True)
+class Plan:
+    """At which yield of a run, counted over all its flows, what is thrown; and what was seen on the way."""
+
+    point: int = -1
+    moment: str = AT_THE_YIELD
+    error: type[BaseException] = GeneratorExit
+    points: int = 0
+    jobs: dict[Job, int] = field(default_factory=dict)
+    thrown: bool = False
+    wrong: str = ""
+
+    def resent(self) -> int:
+        """How many requests were retries."""
+        return sum(max(attempts - 1, 0) for attempts in self.jobs.values())
+
+
+class Tap(Generator[Any, Any, Any]):
+    """A flow that counts its yields, and is thrown into at one of them."""
+
+    def __init__(self, flow: Flow[Any], plan: Plan) -> None:
+        self.flow = flow
+        self.plan = plan
+        self.due = False
+
+    def send(self, value: Any) -> Any:
+        if self.due:
+            return self._thrown()
+        effect = self.flow.send(value)
+        plan = self.plan
+        if effect.__class__ is Job and effect.attempts:  # the hops of a redirect are no attempts
+            plan.jobs[effect] = effect.attempts
+        number, plan.points = plan.points, plan.points + 1
+        if number == plan.point:
+            if plan.moment is AT_THE_YIELD:
+                return self._thrown()
+            self.due = True
+        return effect
+
+    def _thrown(self) -> Any:
+        plan = self.plan
+        self.due = False
+        plan.thrown = True
+        error = plan.error()
+        try:
+            effect = self.flow.throw(error)
+        except BaseException as raised:
+            if raised is not error:
+                plan.wrong = f"{error!r} was thrown in and came out as {raised!r}"
+            raise
+        plan.wrong = f"the flow went on with {effect!r} after {error!r}"
+        return effect
+
+    def throw(self, *error: Any) -> Any:
+        return self.flow.throw(*error)
+
+
+class TappedTime(VirtualTime):
+    """Virtual time in which every flow of a client is tapped, spawned ones too."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.fibers: list[Fiber] = []
+
+    def start(self, flow: Flow[Any], send: Callable[[Job], tuple[float, Any]], child: Child | None = None) -> Fiber:
+        # The runner's own flows, which only start calls, are no part of what is looked at.
+        tapped = flow if child is None else Tap(flow, self.plan)
+        fiber = super().start(tapped, send, child)
+        self.fibers.append(fiber)
+        return fiber
+
+
+class CountingLimiter(Limiter):
+    """A limiter that knows how many tokens are taken and not given back."""
+
+    taken = 0
+
+    def reserve(self, now: float, max_wait: float) -> float | None:
+        wait = super().reserve(now, max_wait)
+        if wait is not None:
+            self.taken += 1
+        return wait
+
+    def give_back(self, now: float) -> None:
+        self.taken -= 1
+        super().give_back(now)
+
+
+class CountingBudget(RetryBudget):
+    """A budget that knows how many retries are taken and not refunded."""
+
+    taken = 0
+
+    def spend(self, now: float) -> bool:
+        allowed = super().spend(now)
+        self.taken += allowed
+        return allowed
+
+    def refund(self, spent_at: float) -> None:
+        self.taken -= 1
+        super().refund(spent_at)
+
+
+def count(pipeline: Pipeline) -> None:
+    """Makes the limiters and budgets of a new pipeline count."""
+    limiter, budget = pipeline._limiter, pipeline._budget
+
+    def counting_limiter() -> Limiter:
+        return CountingLimiter(limiter()._policy)
+
+    def counting_budget() -> RetryBudget:
+        assert budget is not None
+        made = budget()
+        return CountingBudget(made.ratio, made._width * 10, made.floor)
+
+    pipeline._limiter = counting_limiter
+    if budget is not None:
+        pipeline._budget = counting_budget
+
+
+def breakers_of(pipeline: Pipeline) -> Iterator[Breaker]:
+    for state in pipeline.states.values():
+        if state.breaker is not None:
+            yield state.breaker
+        yield from state.circuits.values()
+
+
+def missing(pipeline: Pipeline, jobs: dict[Job, int], now: float, *, metered: bool) -> Iterator[str]:
+    """What a pipeline at rest has not got back.
+
+    Args:
+        pipeline: one that was made to `count`.
+        jobs: every job that was sent, with the number of its attempts.
+        now: the time.
+        metered: whether every attempt takes a token.
+    """
+    bulkhead = pipeline.bulkhead
+    if bulkhead.in_flight or bulkhead.queued:
+        yield f"{bulkhead.in_flight} slots taken, {bulkhead.queued} in the queue"
+    if pipeline._sleepers:
+        yield f"{len(pipeline._sleepers)} sleepers"
+    if pipeline.cache is not None and pipeline.cache._cache.flights:
+        yield f"{pipeline.cache._cache.flights} flights"
+    later = now + 1e6
+    for breaker in breakers_of(pipeline):
+        if breaker._probes:
+            yield f"{breaker._probes} probes in flight"
+        ticket = breaker.enter(later)
+        if ticket < 0:
+            yield f"a breaker that is {breaker.state(later)} and admits nobody"
+        else:
+            breaker.leave(ticket)
+    sent = sum(jobs.values())
+    retries = sum(max(attempts - 1, 0) for attempts in jobs.values())
+    states = pipeline.states.values()
+    tokens = sum(state.limiter.taken for state in states if isinstance(state.limiter, CountingLimiter))
+    if metered and tokens != sent:
+        yield f"{tokens} tokens taken for {sent} attempts"
+    budgets = [state.budget for state in states if isinstance(state.budget, CountingBudget)]
+    spent = sum(budget.taken for budget in budgets)
+    if budgets and spent != retries:
+        yield f"{spent} retries taken from the budget for {retries} that were sent"
+
+
+def leaks(scenario: Scenario, plan: Plan) -> list[str]:
+    """Runs a scenario with one throw, and tells what is missing afterwards."""
+    world = TappedTime(plan)
+    client = VirtualClient(world, scenario.config, scenario.script)
+    pipeline = client.assembly.pipeline
+    count(pipeline)
+    start_virtual(scenario, client)
+    world.run()
+    found = [plan.wrong] if plan.wrong else []
+    waiting = sum(not fiber.done for fiber in world.fibers)
+    if waiting:
+        found.append(f"{waiting} flows wait for ever")
+    # Renewed credentials are sent within the same attempt, with a token of their own.
+    metered = scenario.config.rate_limit.rate is not None
+    found += missing(pipeline, plan.jobs, world.now, metered=metered)
+    return found
+
+
+def points(scenario: Scenario) -> int:
+    """At how many yields of a scenario something can be thrown."""
+    plan = Plan()
+    found = leaks(scenario, plan)
+    assert not found, f"{scenario.name}, nothing thrown: {found}"
+    return plan.points
+
+
+def throws(
+    scenario: Scenario, errors: Iterable[type[BaseException]] = ERRORS
+) -> Iterator[tuple[str, list[str]]]:
+    """Throws everything at every yield of a scenario, one at a time: what was done, and what is missing after it."""
+    for number in range(points(scenario)):
+        for moment in MOMENTS:
+            for error in errors:
+                plan = Plan(number, moment, error)
+                found = leaks(scenario, plan)
+                if not plan.thrown:
+                    found.append("it was not thrown")
+                yield f"{scenario.name}: {error.__name__} {moment} {number}", found
