@@ -65,9 +65,7 @@ def test_with_sends_and_closes() -> None:
 async def test_one_client_is_used_from_async_and_sync_code_at_once() -> None:
     with serve(echo) as server:
         async with ResilientClient(config(server.url)) as client:
-            shared = await asyncio.gather(
-                asyncio.to_thread(lambda: client.get("/sync").result()), client.get("/async")
-            )
+            shared = await asyncio.gather(asyncio.to_thread(lambda: client.get("/sync").result()), client.get("/async"))
             assert [one.json()["target"] for one in shared] == ["/sync", "/async"]
         await until(lambda: server.open_connections == 0)
 
@@ -326,6 +324,25 @@ def test_a_view_of_a_subclass_is_of_that_class() -> None:
 # What is handed in
 
 
+def fetch_with(given: dict[str, Any], base_url: str, colour: str, path: str) -> httpx2.Response:
+    """One GET with an httpx2 client made so, which must be open afterwards."""
+    if colour == "sync":
+        with httpx2.Client(**given) as mine:
+            with ResilientClient(config(base_url), http_client=mine) as client:
+                response = client.get(path).result()
+            assert not mine.is_closed
+            return response
+
+    async def main() -> httpx2.Response:
+        async with httpx2.AsyncClient(**given) as mine:
+            async with ResilientClient(config(base_url), http_client=mine) as client:
+                response = await client.get(path)
+            assert not mine.is_closed
+            return response
+
+    return asyncio.run(main())
+
+
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_handed_in_client_gives_headers_cookies_auth_and_params(colour: str) -> None:
     given: dict[str, Any] = {
@@ -335,16 +352,12 @@ def test_a_handed_in_client_gives_headers_cookies_auth_and_params(colour: str) -
         "params": {"tenant": "7"},
         "trust_env": False,
     }
-    with serve(echo) as server, httpx2.Client(**given) as plain:
-        async_client = httpx2.AsyncClient(**given)
-        mine = plain if colour == "sync" else async_client
-        response = fetch(ResilientClient(config(server.url), http_client=mine), colour, "/a?x=1").json()
-        assert response["target"] in ("/a?x=1&tenant=7", "/a?tenant=7&x=1")
-        headers = response["headers"]
-        assert headers["x-team"] == "blue" and headers["cookie"] == "session=s3cret"
-        assert headers["authorization"] == "Basic am86cHc="
-        assert not mine.is_closed
-        asyncio.run(async_client.aclose())
+    with serve(echo) as server:
+        response = fetch_with(given, server.url, colour, "/a?x=1").json()
+    assert response["target"] in ("/a?x=1&tenant=7", "/a?tenant=7&x=1")
+    headers = response["headers"]
+    assert headers["x-team"] == "blue" and headers["cookie"] == "session=s3cret"
+    assert headers["authorization"] == "Basic am86cHc="
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -356,13 +369,10 @@ def test_nothing_of_a_handed_in_client_goes_to_another_origin(colour: str) -> No
         "params": {"tenant": "7"},
         "trust_env": False,
     }
-    with serve(echo) as server, serve(echo) as other, httpx2.Client(**given) as plain:
-        async_client = httpx2.AsyncClient(**given)
-        mine = plain if colour == "sync" else async_client
-        response = fetch(ResilientClient(config(server.url), http_client=mine), colour, f"{other.url}/a").json()
-        assert response["target"] == "/a"
-        assert not {"x-team", "cookie", "authorization"} & response["headers"].keys()
-        asyncio.run(async_client.aclose())
+    with serve(echo) as server, serve(echo) as other:
+        response = fetch_with(given, server.url, colour, f"{other.url}/a").json()
+    assert response["target"] == "/a"
+    assert not {"x-team", "cookie", "authorization"} & response["headers"].keys()
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -454,12 +464,16 @@ def test_a_handed_in_client_with_a_replaced_request_is_honoured(colour: str) -> 
     class Async(httpx2.AsyncClient):
         async def request(self, method: str, url: Any, **named: Any) -> httpx2.Response:
             calls.append((method, str(url)))
-            return httpx2.Response(203, json={"id": named["headers"]["x-request-id"]}, request=httpx2.Request("GET", url))
+            return httpx2.Response(
+                203, json={"id": named["headers"]["x-request-id"]}, request=httpx2.Request("GET", url)
+            )
 
     class Sync(httpx2.Client):
         def request(self, method: str, url: Any, **named: Any) -> httpx2.Response:
             calls.append((method, str(url)))
-            return httpx2.Response(203, json={"id": named["headers"]["x-request-id"]}, request=httpx2.Request("GET", url))
+            return httpx2.Response(
+                203, json={"id": named["headers"]["x-request-id"]}, request=httpx2.Request("GET", url)
+            )
 
     mine: Any = Sync() if colour == "sync" else Async()
     response = fetch(ResilientClient(config(NOWHERE), http_client=mine), colour, "/a", request_id="mine")
@@ -548,9 +562,8 @@ def test_an_unknown_authority_is_refused_before_anything_is_sent(colour: str, tm
 
 
 @in_loop
-async def test_http2_shares_one_connection(tmp_path_factory: Any = None) -> None:
-    folder = Path(__import__("tempfile").mkdtemp())
-    made = authority(folder, alpn=("h2",))
+async def test_http2_shares_one_connection(tmp_path: Path) -> None:
+    made = authority(tmp_path, alpn=("h2",))
     with serve_http2(made.server, together=5) as server:
         async with ResilientClient(config(server.url, verify_ssl=made.ca, http2=True)) as client:
             responses = await asyncio.gather(*(client.get(f"/{number}") for number in range(5)))

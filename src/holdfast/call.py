@@ -197,11 +197,9 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         """Whether the call has been started and waits."""
         return self._state is State.RUNNING and not self.cr_running
 
-    def __getattr__(self, name: str) -> str:
-        # asyncio asks coroutines for these; on an instance they cannot be defined otherwise.
-        if name in ("__name__", "__qualname__"):
-            return repr(self.request)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def __name__(self) -> str:
+        return repr(self.request)
 
     # Sync
 
@@ -261,7 +259,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return True
 
     def _interrupt(self, task: asyncio.Task[Any]) -> None:
-        """Cancels the task, on its loop, if it still waits for this call. Once: it is told once that it was not meant."""
+        """Cancels the task, on its loop, if it still waits for this call. Once only, as `fail` takes back one."""
         if self._task is task and not self._cancelling:
             self._cancelling = True
             task.cancel()
@@ -343,11 +341,11 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def _unsent() -> Generator[None]:
-    """Lends its frame to calls that have none yet: by it `inspect` tells a coroutine not started from a finished one."""
+    """Lends its frame to unsent calls: by a frame `inspect` tells coroutines not started from finished ones."""
     yield
 
 
-_UNSENT = _unsent()
+_UNSENT: Any = _unsent()
 
 
 def _is_cancel(error: Any) -> bool:

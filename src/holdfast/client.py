@@ -17,7 +17,7 @@ from holdfast.core.events import Observer
 from holdfast.core.outcome import Stop
 from holdfast.http.assembly import Assembly, Prepared
 from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
-from holdfast.http.options import BodyOptions, RequestOptions, check
+from holdfast.http.options import ON_CALL, BodyOptions, RequestOptions, check
 from holdfast.stream_call import StreamCall
 from holdfast.telemetry.logs import Logs
 from holdfast.telemetry.metrics import Metrics, MetricsSnapshot
@@ -88,7 +88,7 @@ class ResilientClient:
         )
         self._defaults: Mapping[str, Any] = _NONE
         for warning in config.lint(_blocks(http_client, transport)):
-            logging.getLogger(settings.logger_name).warning("configuration: %s", warning.message)
+            logs.warn(f"configuration: {warning.message}", code=warning.code, fields=warning.fields)
 
     # Requests
 
@@ -157,11 +157,10 @@ class ResilientClient:
         for name in _MERGED:
             if defaults.get(name) and options.get(name):
                 if name == "headers":
-                    headers = httpx2.Headers(defaults[name])
-                    headers.update(options[name])
-                    merged[name] = headers
+                    merged[name] = _joined_headers(defaults[name], options[name])
                 else:
                     merged[name] = {**defaults[name], **options[name]}
+        merged[ON_CALL] = options
         return merged
 
     def with_options(self, **options: Unpack[RequestOptions]) -> Self:
@@ -297,6 +296,17 @@ class _Closing:
 
     def __repr__(self) -> str:
         return "close()"
+
+
+def _joined_headers(defaults: Any, given: Any) -> Any:
+    """The headers of a view with those of a call in front; if one of them cannot be encoded, that one, to be refused."""
+    headers = httpx2.Headers()
+    for part in (defaults, given):
+        try:
+            headers.update(part)
+        except (TypeError, ValueError, AttributeError):
+            return part
+    return headers
 
 
 def _blocks(http_client: object, transport: object) -> HandedIn | None:

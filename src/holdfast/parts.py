@@ -109,8 +109,9 @@ class RetryConfig(Part):
         jitter: how the wait is randomised. True: between the minimum and the next exponential step; "full", "equal",
             "decorrelated": the schemes of the AWS architecture blog ("Exponential Backoff and Jitter", 2015).
         backoff: how the wait grows.
-        replay: what may be repeated. "answered" is the replay table; "when_safe" repeats no POST or PATCH that a server
-            may have executed; "always" repeats every POST and PATCH, executed or not.
+        replay: what may be repeated. "answered" is the replay table; "when_safe" is the same without the
+            repetition of a POST or PATCH after a 408 or a 5xx other than 503, by which the server may have executed it;
+            "always" repeats every POST and PATCH, executed or not.
         max_retry_after: the longest `Retry-After` that is waited for, in seconds; beyond it the error comes at once.
         budget: bounds the retries of all calls together; None for no bound.
         retry_if: asked about every outcome: True to retry it if replaying is safe, False not to, None for no opinion.

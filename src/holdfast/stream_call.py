@@ -34,6 +34,7 @@ class StreamCall:
                 await self._response.aclose()
         finally:
             self._finish()
+        self._name(error)
 
     def __enter__(self) -> httpx2.Response:
         self._response = self._call.result()
@@ -47,11 +48,17 @@ class StreamCall:
                 self._response.close()
         finally:
             self._finish()
+        self._name(error)
 
     def _finish(self) -> None:
         # A response that came with its body in memory is closed already, and does not pass its stream's close on.
         for end in self._ends:
             end()
+
+    def _name(self, error: BaseException | None) -> None:
+        """A broken content coding is found above the stream's guard, by the response itself."""
+        if isinstance(error, httpx2.DecodingError) and self._ends:
+            raise self._ends[0].broken(error) from error
 
     def __repr__(self) -> str:
         return f"<Stream{repr(self._call)[1:]}"

@@ -66,9 +66,9 @@ def test_a_single_attempt_is_spent_only_if_it_could_have_been_repeated():
     assert decide(once, Kind.REJECTED, wanted=True) == Halt("max_attempts allows one only", spent=True)
 
 
-def test_what_is_not_retryable_after_the_last_retry_counts_as_spent_and_keeps_its_reason():
+def test_what_is_not_retryable_after_the_last_retry_is_not_for_want_of_attempts():
     assert decide(POLICY, Kind.REJECTED, attempts=2) == Halt("a 404 is not retried", spent=False)
-    assert decide(POLICY, Kind.REJECTED, attempts=3) == Halt("a 404 is not retried", spent=True)
+    assert decide(POLICY, Kind.REJECTED, attempts=3) == Halt("a 404 is not retried", spent=False)
 
 
 def test_the_backoff_is_asked_for_the_right_retry():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from holdfast.core.breaker import Breaker
 from holdfast.core.budget import RetryBudget
-from holdfast.core.effects import Child, Flow, Job
+from holdfast.core.effects import Child, Flow, Job, Park, Waiter
 from holdfast.core.flow import Pipeline
 from holdfast.core.limiter import Limiter
 from holdfast.testing.scenario import Scenario, start_virtual
@@ -29,13 +29,15 @@ class Plan:
     moment: str = AT_THE_YIELD
     error: type[BaseException] = GeneratorExit
     points: int = 0
-    jobs: dict[Job, int] = field(default_factory=dict)
+    sends: int = 0
+    attempts: dict[Job, int] = field(default_factory=dict)
     thrown: bool = False
     wrong: str = ""
+    pipeline: Pipeline | None = None
 
-    def resent(self) -> int:
-        """How many requests were retries."""
-        return sum(max(attempts - 1, 0) for attempts in self.jobs.values())
+    def retries(self) -> int:
+        """How many attempts were retries."""
+        return sum(max(attempts - 1, 0) for attempts in self.attempts.values())
 
 
 class Tap(Generator[Any, Any, Any]):
@@ -45,14 +47,22 @@ class Tap(Generator[Any, Any, Any]):
         self.flow = flow
         self.plan = plan
         self.due = False
+        self.waiters: list[Waiter] = []
 
     def send(self, value: Any) -> Any:
         if self.due:
             return self._thrown()
-        effect = self.flow.send(value)
+        try:
+            effect = self.flow.send(value)
+        except BaseException:
+            self._look_for_waiters()
+            raise
         plan = self.plan
+        if effect.__class__ is Park and effect.waiter is not None:
+            self.waiters.append(effect.waiter)
         if effect.__class__ is Job and effect.attempts:  # the hops of a redirect are no attempts
-            plan.jobs[effect] = effect.attempts
+            plan.attempts[effect] = effect.attempts
+            plan.sends += 1  # with renewed credentials, more than one in an attempt
         number, plan.points = plan.points, plan.points + 1
         if number == plan.point:
             if plan.moment is AT_THE_YIELD:
@@ -70,12 +80,23 @@ class Tap(Generator[Any, Any, Any]):
         except BaseException as raised:
             if raised is not error:
                 plan.wrong = f"{error!r} was thrown in and came out as {raised!r}"
+            self._look_for_waiters()
             raise
         plan.wrong = f"the flow went on with {effect!r} after {error!r}"
         return effect
 
     def throw(self, *error: Any) -> Any:
         return self.flow.throw(*error)
+
+    def _look_for_waiters(self) -> None:
+        """A flow that has ended stands in no queue, where it would keep others from their place."""
+        pipeline = self.plan.pipeline
+        assert pipeline is not None
+        queues: list[Collection[Waiter]] = [pipeline.bulkhead._queue, pipeline._sleepers]
+        if pipeline.cache is not None:
+            queues += [flight.followers for flight in pipeline.cache._cache._live]
+        if any(waiter in queue for waiter in self.waiters for queue in queues):
+            self.plan.wrong = "a flow that has ended stands in a queue"
 
 
 class TappedTime(VirtualTime):
@@ -110,6 +131,48 @@ class CountingLimiter(Limiter):
         super().give_back(now)
 
 
+class CountingBreaker(Breaker):
+    """A breaker that wants to be told everything, and knows how many tickets are out."""
+
+    out = 0
+
+    @property
+    def ticket(self) -> int:  # type: ignore[override]
+        self.out += 1
+        return Breaker.ticket.__get__(self)  # type: ignore[no-any-return, attr-defined]
+
+    @ticket.setter
+    def ticket(self, value: int) -> None:
+        Breaker.ticket.__set__(self, value)  # type: ignore[attr-defined]
+
+    @property
+    def spotless(self) -> bool:  # type: ignore[override]
+        return False
+
+    @spotless.setter
+    def spotless(self, value: bool) -> None:
+        pass
+
+    def enter(self, now: float) -> int:
+        counted = self.closed
+        ticket = super().enter(now)
+        if ticket >= 0 and not counted:
+            self.out += 1
+        return ticket
+
+    def succeed(self, ticket: int, now: float, seconds: float = 0.0) -> None:
+        self.out -= 1
+        super().succeed(ticket, now, seconds)
+
+    def fail(self, ticket: int, now: float, seconds: float = 0.0) -> None:
+        self.out -= 1
+        super().fail(ticket, now, seconds)
+
+    def leave(self, ticket: int) -> None:
+        self.out -= 1
+        super().leave(ticket)
+
+
 class CountingBudget(RetryBudget):
     """A budget that knows how many retries are taken and not refunded."""
 
@@ -126,8 +189,13 @@ class CountingBudget(RetryBudget):
 
 
 def count(pipeline: Pipeline) -> None:
-    """Makes the limiters and budgets of a new pipeline count."""
-    limiter, budget = pipeline._limiter, pipeline._budget
+    """Makes the breakers, limiters and budgets of a new pipeline count."""
+    limiter, budget, breaker = pipeline._limiter, pipeline._budget, pipeline._breaker
+
+    def counting_breaker(key: str) -> Breaker:
+        assert breaker is not None
+        made = breaker(key)
+        return CountingBreaker(made._policy, made._on_change)
 
     def counting_limiter() -> Limiter:
         return CountingLimiter(limiter()._policy)
@@ -140,6 +208,8 @@ def count(pipeline: Pipeline) -> None:
     pipeline._limiter = counting_limiter
     if budget is not None:
         pipeline._budget = counting_budget
+    if breaker is not None:
+        pipeline._breaker = counting_breaker
 
 
 def breakers_of(pipeline: Pipeline) -> Iterator[Breaker]:
@@ -149,14 +219,14 @@ def breakers_of(pipeline: Pipeline) -> Iterator[Breaker]:
         yield from state.circuits.values()
 
 
-def missing(pipeline: Pipeline, jobs: dict[Job, int], now: float, *, metered: bool) -> Iterator[str]:
+def missing(pipeline: Pipeline, metered: int | None, retries: int, now: float) -> Iterator[str]:
     """What a pipeline at rest has not got back.
 
     Args:
         pipeline: one that was made to `count`.
-        jobs: every job that was sent, with the number of its attempts.
+        metered: how many requests took a token; None if not every one does.
+        retries: how many retries were sent.
         now: the time.
-        metered: whether every attempt takes a token.
     """
     bulkhead = pipeline.bulkhead
     if bulkhead.in_flight or bulkhead.queued:
@@ -167,6 +237,8 @@ def missing(pipeline: Pipeline, jobs: dict[Job, int], now: float, *, metered: bo
         yield f"{pipeline.cache._cache.flights} flights"
     later = now + 1e6
     for breaker in breakers_of(pipeline):
+        if isinstance(breaker, CountingBreaker) and breaker.out:
+            yield f"{breaker.out} tickets of a breaker"
         if breaker._probes:
             yield f"{breaker._probes} probes in flight"
         ticket = breaker.enter(later)
@@ -174,53 +246,64 @@ def missing(pipeline: Pipeline, jobs: dict[Job, int], now: float, *, metered: bo
             yield f"a breaker that is {breaker.state(later)} and admits nobody"
         else:
             breaker.leave(ticket)
-    sent = sum(jobs.values())
-    retries = sum(max(attempts - 1, 0) for attempts in jobs.values())
     states = pipeline.states.values()
     tokens = sum(state.limiter.taken for state in states if isinstance(state.limiter, CountingLimiter))
-    if metered and tokens != sent:
-        yield f"{tokens} tokens taken for {sent} attempts"
+    if metered is not None and tokens != metered:
+        yield f"{tokens} tokens taken for {metered} requests"
     budgets = [state.budget for state in states if isinstance(state.budget, CountingBudget)]
     spent = sum(budget.taken for budget in budgets)
     if budgets and spent != retries:
         yield f"{spent} retries taken from the budget for {retries} that were sent"
 
 
-def leaks(scenario: Scenario, plan: Plan) -> list[str]:
-    """Runs a scenario with one throw, and tells what is missing afterwards."""
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """A scenario with what else happens to its client: at a time, something is done to it."""
+
+    scenario: Scenario
+    acts: tuple[tuple[float, Callable[[VirtualClient], object]], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.scenario.name
+
+
+def leaks(crowd: Crowd, plan: Plan) -> list[str]:
+    """Runs a crowd with one throw, and tells what is missing afterwards."""
+    scenario = crowd.scenario
     world = TappedTime(plan)
     client = VirtualClient(world, scenario.config, scenario.script)
     pipeline = client.assembly.pipeline
     count(pipeline)
+    plan.pipeline = pipeline
     start_virtual(scenario, client)
+    for when, act in crowd.acts:
+        world.at(when, lambda act=act: act(client))  # type: ignore[misc]
     world.run()
     found = [plan.wrong] if plan.wrong else []
     waiting = sum(not fiber.done for fiber in world.fibers)
     if waiting:
         found.append(f"{waiting} flows wait for ever")
-    # Renewed credentials are sent within the same attempt, with a token of their own.
     metered = scenario.config.rate_limit.rate is not None
-    found += missing(pipeline, plan.jobs, world.now, metered=metered)
+    found += missing(pipeline, plan.sends if metered else None, plan.retries(), world.now)
     return found
 
 
-def points(scenario: Scenario) -> int:
-    """At how many yields of a scenario something can be thrown."""
+def points(crowd: Crowd) -> int:
+    """At how many yields of a crowd something can be thrown."""
     plan = Plan()
-    found = leaks(scenario, plan)
-    assert not found, f"{scenario.name}, nothing thrown: {found}"
+    found = leaks(crowd, plan)
+    assert not found, f"{crowd.name}, nothing thrown: {found}"
     return plan.points
 
 
-def throws(
-    scenario: Scenario, errors: Iterable[type[BaseException]] = ERRORS
-) -> Iterator[tuple[str, list[str]]]:
-    """Throws everything at every yield of a scenario, one at a time: what was done, and what is missing after it."""
-    for number in range(points(scenario)):
+def throws(crowd: Crowd, errors: Iterable[type[BaseException]] = ERRORS) -> Iterator[tuple[str, list[str]]]:
+    """Throws everything at every yield of a crowd, one at a time: what was done, and what is missing after it."""
+    for number in range(points(crowd)):
         for moment in MOMENTS:
             for error in errors:
                 plan = Plan(number, moment, error)
-                found = leaks(scenario, plan)
+                found = leaks(crowd, plan)
                 if not plan.thrown:
                     found.append("it was not thrown")
-                yield f"{scenario.name}: {error.__name__} {moment} {number}", found
+                yield f"{crowd.name}: {error.__name__} {moment} {number}", found

@@ -143,7 +143,7 @@ async def _connection(
             server.in_flight += 1
             server.peak = max(server.peak, server.in_flight)
             try:
-                await handler(request, writer)
+                await _unless_left(handler(request, writer), reader)
                 await writer.drain()
             finally:
                 server.in_flight -= 1
@@ -154,6 +154,19 @@ async def _connection(
         writer.close()
         with suppress(Exception, asyncio.CancelledError):
             await writer.wait_closed()
+
+
+async def _unless_left(handling: Awaitable[None], reader: asyncio.StreamReader) -> None:
+    """Stops handling a request when the client hangs up."""
+    task = asyncio.ensure_future(handling)
+    try:
+        while not task.done() and not reader.at_eof():
+            await asyncio.wait([task], timeout=0.02)
+        if not task.done():
+            raise ConnectionResetError
+        task.result()
+    finally:
+        task.cancel()
 
 
 async def _read(reader: asyncio.StreamReader) -> Received | None:

@@ -90,7 +90,8 @@ class Breaker:
 
     Attributes:
         closed: whether calls are let through without further ado.
-        timed: whether it looks at when a success came, and how long it took.
+        spotless: whether a success would change nothing, and need not be told.
+        ticket: what `enter` gives while it is closed.
     """
 
     __slots__ = (
@@ -106,7 +107,8 @@ class Breaker:
         "_trips",
         "_window",
         "closed",
-        "timed",
+        "spotless",
+        "ticket",
     )
 
     def __init__(
@@ -128,7 +130,8 @@ class Breaker:
             self._window = TimeWindow(policy.window_seconds)
         elif policy.window == "count" or self._slow_after is not None:
             self._window = CountWindow(policy.window_size)
-        self.timed = self._window is not None
+        self.ticket = 0
+        self.spotless = self._window is None
 
     # Calls
 
@@ -139,7 +142,7 @@ class Breaker:
             A ticket, which must come back by `succeed`, `fail` or `leave`; -1: refused.
         """
         if self.closed:
-            return self._generation << 1
+            return self.ticket
         if self._state == "open" and now >= self._opened + self._policy.recovery_timeout:
             self._change(Trigger.RESTED, now)
         if self._state != "half_open" or self._probes + self._proved >= self._policy.half_open_probes:
@@ -165,6 +168,7 @@ class Breaker:
                 self._change(Trigger.PROVED, now)
         elif self._window is None:
             self._failures = 0
+            self.spotless = True
         else:
             if self._policy.window is None:
                 self._failures = 0
@@ -180,6 +184,7 @@ class Breaker:
             return
         if self._policy.window is None:
             self._failures += 1
+            self.spotless = False
             if self._failures >= self._policy.failure_threshold:
                 self._change(Trigger.TRIPPED, now)
                 return
@@ -222,6 +227,7 @@ class Breaker:
     def reset(self) -> None:
         """Forgets the calls in flight, probes among them: after a fork they are the parent's. The state stays."""
         self._generation += 1
+        self.ticket = self._generation << 1
         self._probes = 0
 
     def _record(self, now: float, seconds: float, *, failed: bool) -> None:
@@ -250,6 +256,8 @@ class Breaker:
         self._state = new
         self.closed = new == "closed"
         self._generation += 1
+        self.ticket = self._generation << 1
+        self.spotless = self.closed and self._window is None
         self._failures = self._probes = self._proved = 0
         if self._window is not None:
             self._window.clear()

@@ -84,13 +84,11 @@ class RetryPolicy:
         may = may_replay(kind, idempotent=idempotent, keyed=keyed, mode=self.replay)
         if wanted and not may:
             may = idempotent or keyed or self.replay == "always"
-        spent = attempts >= self.max_attempts and (may or attempts > 1)
         if not may:
-            return Halt(self._refusal(outcome, wanted=wanted is True), spent)
-        if spent:
-            return Halt(
-                f"all {attempts} attempts are used up" if attempts > 1 else "max_attempts allows one only", spent
-            )
+            return Halt(self._refusal(outcome, wanted=wanted is True))
+        if attempts >= self.max_attempts:
+            why = f"all {attempts} attempts are used up" if attempts > 1 else "max_attempts allows one only"
+            return Halt(why, spent=True)
         if not replayable:
             return Halt("its body can be sent only once")
         return self._timed(outcome.retry_after, self.backoff.wait(attempts, previous, rand), left)

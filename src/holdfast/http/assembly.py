@@ -164,7 +164,15 @@ class Assembly:
         flow = self.pipeline.call(job)
         if prepared.ends is None:
             return flow
-        return guarded(flow, job, self.runtime, self.failures, prepared.ends, deadline="deadline" in options)
+        return guarded(
+            flow,
+            job,
+            self.runtime,
+            self.failures,
+            prepared.ends,
+            deadline="deadline" in options,
+            closed=lambda: self.pipeline.closed,
+        )
 
     def drive(self, flow: Flow[Any], task: asyncio.Task[Any], owner: Owner) -> Coroutine[Any, Any, Any]:
         """Runs a flow in the current task."""

@@ -7,8 +7,12 @@ from typing import Any
 
 import httpx2
 
+from holdfast import _portable
+from holdfast import exceptions as ex
 from holdfast.core.effects import Failed, Flow, Io, Job
 from holdfast.core.ports import Authenticator
+from holdfast.http.engines.base import EngineError
+from holdfast.http.origins import Target, origin_of
 
 
 def as_auth(auth: Any) -> httpx2.Auth:
@@ -27,49 +31,104 @@ def as_auth(auth: Any) -> httpx2.Auth:
 
 
 class HttpxAuth(Authenticator):
-    """One call's run of an `httpx2.Auth`. Every attempt starts its flow anew."""
+    """One call's run of an `httpx2.Auth`. Every attempt starts its flow anew.
 
-    def __init__(self, auth: httpx2.Auth, *, sync: bool) -> None:
+    A flow may send other requests in between, as for a new token; those go out as the flow made them.
+
+    Raises:
+        TypeError: the auth signs the body, and this one is not in memory.
+    """
+
+    def __init__(self, auth: httpx2.Auth, job: Job) -> None:
+        if auth.requires_request_body and not isinstance(job.body, bytes):
+            raise TypeError("this auth needs the whole body: pass bytes, text, JSON or form data, not a stream")
         self._auth = auth
-        self._sync = sync
+        self._sync: bool = job.context.sync
+        self._url: httpx2.URL = job.url
         self._plain: list[tuple[bytes, bytes]] | None = None
+        self._request: httpx2.Request | None = None
         self._flow: Any = None
 
     def apply(self, job: Job) -> Flow[None]:
-        """Runs the flow to its first request, and takes over the headers of that."""
+        """Runs the flow to the job's own request, and takes over the headers of that, and the query."""
         if self._plain is None:
             self._plain = job.headers
-        job.headers = self._plain
-        body = job.body
-        if body.__class__ is bytes:
-            stream: Any = httpx2.ByteStream(body)
-        elif self._auth.requires_request_body:
-            raise TypeError("this auth needs the whole body: pass bytes, text, JSON or form data, not a stream")
-        else:
-            stream = httpx2.ByteStream(b"")
-        request = httpx2.Request(job.method, job.url, headers=job.headers, stream=stream)
-        flow = self._auth.sync_auth_flow(request) if self._sync else self._auth.async_auth_flow(request)
-        self._flow = flow
-        prepared = yield Io(_first, flow, job.deadline)
-        if prepared.__class__ is Failed:
-            raise prepared.error
-        job.headers = prepared.headers.raw
+        job.headers, job.url = self._plain, self._url
+        stream = httpx2.ByteStream(job.body if isinstance(job.body, bytes) else b"")
+        request = self._request = httpx2.Request(job.method, job.url, headers=job.headers, stream=stream)
+        self._flow = self._auth.sync_auth_flow(request) if self._sync else self._auth.async_auth_flow(request)
+        yield from self._advance(job, (yield Io(_first, self._flow, job.deadline)))
 
     def retry(self, job: Job, reply: Any) -> Flow[bool]:
         """Hands the reply to the flow. It may ask for one more request, as digest authentication does after a 401."""
-        following = yield Io(_next, (self._flow, reply), job.deadline)
-        if following.__class__ is Failed:
-            raise following.error
-        if following is None:
-            return False
-        if not job.replayable:
-            return False
-        job.headers = following.headers.raw
-        return True
+        wanted = yield from self._advance(job, (yield Io(_next, (self._flow, reply), job.deadline)))
+        return wanted and job.replayable
+
+    def _advance(self, job: Job, following: Any) -> Flow[bool]:
+        """Sends what the flow asks for until that is the job's own request; False if it asks for nothing more."""
+        while following is not None:
+            if following.__class__ is Failed:
+                raise following.error
+            if self._is_own(following):
+                if following.url != job.url:
+                    if origin_of(following.url) != job.context.origin:
+                        raise ValueError(f"auth moved the request to another origin, {origin_of(following.url)}")
+                    job.url = following.url
+                job.headers = following.headers.raw
+                return True
+            answer = yield _aside(job, following)
+            if answer.__class__ is Failed:
+                raise _unreachable(job, following, answer.error)
+            following = yield Io(_next, (self._flow, answer), job.deadline)
+        return False
+
+    def _is_own(self, following: httpx2.Request) -> bool:
+        own = self._request
+        if following is own or own is None or isinstance(self._auth, httpx2.FunctionAuth):
+            return True
+        return following.method == own.method and following.url == own.url
+
+
+def _aside(job: Job, request: httpx2.Request) -> Job:
+    """The job for a request that an auth flow makes by itself."""
+    target = Target(request.url, job.context.origin if job.context.target.own else "")
+    aside = Job(
+        request.method,
+        request.url,
+        request.headers.raw,
+        request.content,
+        job.timeouts,
+        job.plan,
+        target.origin,
+        f"{request.method} {target.path}",
+        job.id,
+        job.context.at(target),
+    )
+    aside.cap = job.cap
+    aside.deadline = job.deadline
+    return aside
+
+
+def _unreachable(job: Job, request: httpx2.Request, error: Exception) -> Exception:
+    """The exception for a request of an auth flow that got no answer."""
+    cause = error.cause if isinstance(error, EngineError) and error.cause is not None else error
+    late = isinstance(error, EngineError) and error.timed_out
+    public: type[ex.HoldfastError] = ex.APITimeoutError if late else ex.APIConnectionError
+    made = ex.narrow(public, public, type(cause))(
+        f"{job.route} was not authenticated: the auth sent a request to {origin_of(request.url)}, which failed"
+        f" ({type(cause).__name__}: {error}). Request id {job.id}.",
+        request_id=job.id,
+        attempts=job.attempts,
+        may_have_executed=job.executed,
+        endpoint=job.route,
+    )
+    _portable.redact_error(cause)
+    made.__cause__ = cause
+    return made
 
 
 def _first(flow: Any) -> Any:
-    return flow.__anext__() if inspect.isasyncgen(flow) else next(flow)
+    return anext(flow, None) if inspect.isasyncgen(flow) else next(flow, None)
 
 
 def _next(step: tuple[Any, Any]) -> Any:

@@ -21,6 +21,10 @@ class BodySpent(Exception):
     """The body can be sent only once, and was."""
 
 
+class BodyFailed(Exception):
+    """The caller's own iterator or file raised, or gave something else than bytes."""
+
+
 class Body(Protocol):
     """A body that is not plain bytes: `stream` gives what one attempt sends."""
 
@@ -36,13 +40,34 @@ class Body(Protocol):
         ...
 
 
-class FileBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A seekable binary file, from where it stands. Under asyncio it is read on a thread."""
+class _FileStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """What a binary file has left. Under asyncio it is read on a thread."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._read():
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await asyncio.to_thread(self._read):
+            yield chunk
+
+    def _read(self) -> bytes:
+        try:
+            return _bytes(self._file.read(_CHUNK))
+        except Exception as error:
+            raise _failed(error) from error
+
+
+class FileBody(_FileStream):
+    """A seekable binary file, from where it stands."""
 
     replayable = True
 
     def __init__(self, file: Any) -> None:
-        self._file = file
+        super().__init__(file)
         self._start: int = file.tell()
 
     def stream(self, *, sync: bool) -> FileBody:
@@ -50,26 +75,21 @@ class FileBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         self._file.seek(self._start)
         return self
 
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self._file.read(_CHUNK):
-            yield chunk
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await asyncio.to_thread(self._file.read, _CHUNK):
-            yield chunk
-
 
 class _IterableStream(httpx2.SyncByteStream):
     def __init__(self, source: Iterable[bytes]) -> None:
         self._source = source
 
     def __iter__(self) -> Iterator[bytes]:
-        read = getattr(self._source, "read", None)
-        if read is None:
-            yield from self._source
-        else:
-            while chunk := read(_CHUNK):
-                yield chunk
+        chunks = iter(self._source)
+        while True:
+            try:
+                chunk = _bytes(next(chunks))
+            except StopIteration:
+                return
+            except Exception as error:
+                raise _failed(error) from error
+            yield chunk
 
 
 class _AsyncIterableStream(httpx2.AsyncByteStream):
@@ -77,8 +97,25 @@ class _AsyncIterableStream(httpx2.AsyncByteStream):
         self._source = source
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._source:
+        chunks = aiter(self._source)
+        while True:
+            try:
+                chunk = _bytes(await anext(chunks))
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                raise _failed(error) from error
             yield chunk
+
+
+def _bytes(chunk: Any) -> bytes:
+    if not isinstance(chunk, (bytes, bytearray, memoryview)):
+        raise TypeError(f"it gave {type(chunk).__name__} instead of bytes")
+    return bytes(chunk)
+
+
+def _failed(error: Exception) -> BodyFailed:
+    return BodyFailed(f"its body could not be read: {type(error).__name__}: {error}")
 
 
 class OneShotBody:
@@ -94,18 +131,28 @@ class OneShotBody:
         """The one stream, for the colour that the source fits."""
         if self._spent:
             raise BodySpent("the body is an iterator or a file that cannot seek, and was sent already")
+        self._spent = True
+        return self._prepared(sync=sync)
+
+    def check(self, *, sync: bool) -> None:
+        """Whether the source fits the colour.
+
+        Raises:
+            TypeError: it does not.
+        """
+        self._prepared(sync=sync)
+
+    def _prepared(self, *, sync: bool) -> httpx2.SyncByteStream | httpx2.AsyncByteStream:
         source = self._source
-        stream: httpx2.SyncByteStream | httpx2.AsyncByteStream
-        if isinstance(source, AsyncIterable):
+        if isinstance(source, AsyncIterable) and not (sync and isinstance(source, Iterable)):
             if sync:
                 raise TypeError("an async iterator as content can only be sent with await")
-            stream = _AsyncIterableStream(source)
-        else:
-            if not sync:
-                raise TypeError("a plain iterator as content can only be sent with .result(): make it an async one")
-            stream = _IterableStream(source)
-        self._spent = True
-        return stream
+            return _AsyncIterableStream(source)
+        if hasattr(source, "read"):
+            return _FileStream(source)
+        if not sync:
+            raise TypeError("a plain iterator as content can only be sent with .result(): make it an async one")
+        return _IterableStream(source)
 
 
 class MultipartBody:
@@ -153,21 +200,27 @@ def is_seekable(file: Any) -> bool:
         return False
 
 
-def body_of(content: Any, encoded: httpx2.Request) -> bytes | Body:
+def body_of(content: Any, encoded: httpx2.Request, *, sync: bool) -> bytes | Body:
     """The body of an encoded request whose `content` was given as such.
 
     Raises:
-        TypeError: a file opened as text.
+        TypeError: a file opened as text, or an iterator of the other colour.
     """
     if isinstance(content, io.TextIOBase):
         raise TypeError("content is a file opened as text: open it in binary mode")
     if hasattr(content, "read") and not isinstance(content, AsyncIterable):
-        return FileBody(content) if is_seekable(content) else OneShotBody(content)
+        return FileBody(content) if is_seekable(content) else _one_shot(content, sync=sync)
     if isinstance(content, (list, tuple)):
         return b"".join(content)
-    if isinstance(content, (Iterable, AsyncIterable)):
-        return OneShotBody(content)
+    if not isinstance(content, (bytes, str)) and isinstance(content, (Iterable, AsyncIterable)):
+        return _one_shot(content, sync=sync)
     return encoded.content
+
+
+def _one_shot(content: Any, *, sync: bool) -> OneShotBody:
+    body = OneShotBody(content)
+    body.check(sync=sync)
+    return body
 
 
 def rewindable_files(files: Any) -> tuple[Any, bool]:
@@ -179,6 +232,8 @@ def rewindable_files(files: Any) -> tuple[Any, bool]:
         parts = list(value) if isinstance(value, tuple) else [value]
         at = 1 if isinstance(value, tuple) else 0
         file = parts[at]
+        if isinstance(file, io.TextIOBase):
+            raise TypeError(f"the file {name!r} is opened as text: open it in binary mode")
         if hasattr(file, "read"):
             if is_seekable(file):
                 parts[at] = _Remainder(file)

@@ -69,7 +69,7 @@ class Classifier:
         after: float | None = None
         if status >= 400 and isinstance(reply, httpx2.Response):
             after = retry_after(reply.headers.raw, self._wall())
-        if kind in _REPEATED and reply.history and acted_upon(job, reply.history):
+        if kind in _REPEATED and isinstance(reply, httpx2.Response) and acted_upon(job, reply.history):
             # It was the page that a write led to which failed: the write was executed.
             kind = Kind.LOST
         executed = may_have_executed(kind)

@@ -85,7 +85,7 @@ class Connections:
         if client is not None:
             if not isinstance(client, httpx2.AsyncClient):
                 raise WrongColour("http_client is an httpx2.Client: use .result(), or hand in an httpx2.AsyncClient")
-            return AsyncHttpx2Engine(client, owned=False)
+            return AsyncHttpx2Engine(client, self._jar, owned=False)
         if self._transport is not None and not hasattr(self._transport, "handle_async_request"):
             raise WrongColour("transport is a sync one: use .result(), or hand in an httpx2.AsyncBaseTransport")
         return AsyncHttpx2Engine(httpx2.AsyncClient(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ class Connections:
         if client is not None:
             if not isinstance(client, httpx2.Client):
                 raise WrongColour("http_client is an httpx2.AsyncClient: use await, or hand in an httpx2.Client")
-            return SyncHttpx2Engine(client, owned=False)
+            return SyncHttpx2Engine(client, self._jar, owned=False)
         if self._transport is not None and not hasattr(self._transport, "handle_request"):
             raise WrongColour("transport is an async one: use await, or hand in an httpx2.BaseTransport")
         return SyncHttpx2Engine(httpx2.Client(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
@@ -127,7 +127,10 @@ class Connections:
         if self._sync is not None:
             self._sync.close()
         own: AsyncDriver | None = None
-        for loop, driver in self._take():
+        drivers = self._take()
+        if not drivers and self._sync is None:
+            await self._close_unused()
+        for loop, driver in drivers:
             if loop is running:
                 own = driver
             else:
@@ -136,11 +139,23 @@ class Connections:
             await own.aclose()
 
     def close(self) -> None:
-        """Closes everything, from sync code."""
-        for loop, driver in self._take():
+        """Closes everything, from sync code. An async transport that was never used stays as it is."""
+        drivers = self._take()
+        for loop, driver in drivers:
             _close_elsewhere(loop, driver)
         if self._sync is not None:
             self._sync.close()
+        elif not drivers and isinstance(self._transport, httpx2.BaseTransport):
+            transport, self._transport = self._transport, None
+            transport.close()
+
+    async def _close_unused(self) -> None:
+        """Closes a transport of the caller's own that no engine was made with."""
+        transport, self._transport = self._transport, None
+        if isinstance(transport, httpx2.AsyncBaseTransport):
+            await transport.aclose()
+        elif transport is not None:
+            transport.close()
 
     def _take(self) -> list[tuple[asyncio.AbstractEventLoop, AsyncDriver]]:
         with self._making:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import httpx2
 
-from holdfast.http.headers import content_codings
+from holdfast.http.headers import Raw, content_codings
 
 
 class BodyLimitError(Exception):
@@ -26,10 +26,7 @@ class Reader:
         self._chunks: list[bytes] = []
         self.plain = False
         raw = response.headers.raw
-        codings = content_codings(raw)
-        if len(codings) > 1:
-            listed = ", ".join(codings)
-            raise BodyLimitError(f"the body is coded more than once ({listed}), which can make it huge: refused")
+        codings = refuse_stacked(raw)
         if response.request.method == "HEAD" or cap is None:
             self.plain = True
             return
@@ -37,8 +34,9 @@ class Reader:
         if length is not None:
             if length > cap:
                 raise self._too_large(f"{length} bytes were announced")
-            # What was announced is enforced by the HTTP parser below, so there is nothing left to count.
-            self.plain = not codings
+            # What was announced is enforced by the HTTP parser below, so there is nothing left to count, unless
+            # chunks take precedence over it (RFC 9112, section 6.3).
+            self.plain = not codings and "transfer-encoding" not in response.headers
 
     def feed(self, chunk: bytes) -> None:
         """Takes a decoded chunk.
@@ -61,6 +59,19 @@ class Reader:
         return with_content(self._response, b"".join(self._chunks))
 
 
+def refuse_stacked(raw: Raw) -> tuple[str, ...]:
+    """The content codings, of which one at most is let through.
+
+    Raises:
+        BodyLimitError: there are several.
+    """
+    codings = content_codings(raw)
+    if len(codings) > 1:
+        listed = ", ".join(codings)
+        raise BodyLimitError(f"the body is coded more than once ({listed}), which can make it huge: refused")
+    return codings
+
+
 def with_content(response: httpx2.Response, content: bytes) -> httpx2.Response:
     """A copy of `response` whose decoded body is `content`, its headers as they were received."""
     copy = httpx2.Response(
@@ -76,6 +87,30 @@ def with_content(response: httpx2.Response, content: bytes) -> httpx2.Response:
     if response.is_closed:
         copy.elapsed = response.elapsed
     return copy
+
+
+async def head(response: httpx2.Response) -> httpx2.Response:
+    """A response whose body the caller will read, under asyncio.
+
+    Raises:
+        BodyLimitError: the body is coded more than once.
+    """
+    try:
+        refuse_stacked(response.headers.raw)
+    except BodyLimitError:
+        await response.aclose()
+        raise
+    return response
+
+
+def head_sync(response: httpx2.Response) -> httpx2.Response:
+    """As `head`, on the calling thread."""
+    try:
+        refuse_stacked(response.headers.raw)
+    except BodyLimitError:
+        response.close()
+        raise
+    return response
 
 
 async def read(response: httpx2.Response, cap: int | None) -> httpx2.Response:

@@ -62,6 +62,8 @@ class SyncDriver:
                 try:
                     kind = effect.__class__
                     if kind is Job:
+                        if runtime.dropped:
+                            runtime.close_dropped()
                         try:
                             value = self.engine.send(effect)
                         except Exception as error:
@@ -111,6 +113,7 @@ class SyncDriver:
     def close(self) -> None:
         """Closes the engine."""
         self.engine.close()
+        self._runtime.close_dropped()
 
 
 def _bind(waiter: Waiter) -> threading.Lock:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
+from http.cookiejar import CookieJar
 from typing import Any, TypedDict
 
 import httpx2
 
 from holdfast.parts import RetryConfig, TimeoutConfig
+
+ON_CALL = ""
+"""Under this name, options that come from a view of a client hold those given on the call itself.
+
+Only these go to another origin than that of `base_url`.
+"""
 
 _ID = re.compile(r"[!-~]{1,200}")
 
@@ -90,6 +98,8 @@ def _number(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     if not value >= 0:
         raise ValueError(f"{name} must be at least 0 seconds, not {value!r}")
+    if value == math.inf and name == "timeout":
+        raise ValueError("timeout must be finite; None is for no limit")
 
 
 def _seconds(name: str, value: Any) -> None:
@@ -145,16 +155,47 @@ def _tags(name: str, value: Any) -> None:
             raise TypeError(f"{name} must be a collection of str, but contains {tag!r}")
 
 
+def _pairs(name: str, value: Any) -> None:
+    if value is None or isinstance(value, (Mapping, list, tuple)):
+        return
+    raise TypeError(f"{name} must be a mapping or a list of pairs, not {type(value).__name__}")
+
+
+def _params(name: str, value: Any) -> None:
+    if not isinstance(value, (str, bytes)):
+        _pairs(name, value)
+
+
+def _cookies(name: str, value: Any) -> None:
+    if not isinstance(value, CookieJar):
+        _pairs(name, value)
+
+
+def _auth(name: str, value: Any) -> None:
+    if value is None or isinstance(value, httpx2.Auth) or callable(value):
+        return
+    if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(part, (str, bytes)) for part in value):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be (user, password), a callable, an httpx2.Auth or None, not {kind}")
+
+
+def _content(name: str, value: Any) -> None:
+    if isinstance(value, Mapping) or not (
+        value is None or hasattr(value, "read") or isinstance(value, (str, bytes, memoryview, Iterable, AsyncIterable))
+    ):
+        raise TypeError(f"{name} must be str, bytes, a binary file or an iterable of bytes, not {type(value).__name__}")
+
+
 def _mapping(name: str, value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
 
 
 _CHECKS: dict[str, Callable[[str, Any], None] | None] = {
-    "params": None,
-    "headers": None,
-    "cookies": None,
-    "auth": None,
+    "params": _params,
+    "headers": _pairs,
+    "cookies": _cookies,
+    "auth": _auth,
     "timeout": _timeout,
     "follow_redirects": _boolean,
     "extensions": _mapping,
@@ -166,8 +207,8 @@ _CHECKS: dict[str, Callable[[str, Any], None] | None] = {
     "cache_ttl": _seconds,
     "cache_identity": _text,
     "tags": _tags,
-    "content": None,
+    "content": _content,
     "data": _mapping,
-    "files": None,
+    "files": _pairs,
     "json": None,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from holdfast.core.effects import Failed, Flow, Io, Job
-from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.engines.base import EngineError, Phase, Sent
 from holdfast.http.origins import BadURL, Origins, Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -67,17 +67,10 @@ class Redirects:
             reply.history = list(history)
             history.append(reply)
             reply = yield hop
-        if reply.__class__ is not Failed:
-            if history:
-                reply.history = history
-        elif isinstance(reply.error, EngineError) and acted_upon(job, history):
-            error = reply.error
-            if error.sent is Sent.NO:
-                # The redirect was not fetched, but what led to it was answered.
-                phase = "head" if error.phase in ("connect", "pool") else error.phase
-                return Failed(
-                    EngineError(str(error), sent=Sent.MAYBE, phase=phase, cause=error.cause, timed_out=error.timed_out)
-                )
+        if reply.__class__ is Failed:
+            return Failed(_executed(reply.error)) if acted_upon(job, history) else reply
+        if history:
+            reply.history = history
         return reply
 
     def _next(self, hop: Job, status: int, target: Target) -> Job:
@@ -128,6 +121,14 @@ def acted_upon(job: Job, replies: Iterable[httpx2.Response]) -> bool:
     303 says so (RFC 9110, section 15.4.4), and 301 and 302 after a POST are used to say the same.
     """
     return not job.idempotent and any(reply.status_code in _RESULTS for reply in replies)
+
+
+def _executed(error: Exception) -> Exception:
+    """What kept a redirect from being fetched, which does not undo what had led to it."""
+    if not isinstance(error, EngineError) or error.sent is Sent.MAYBE:
+        return error
+    phase: Phase = "head" if error.phase in ("connect", "pool") else error.phase
+    return EngineError(str(error), sent=Sent.MAYBE, phase=phase, cause=error.cause, timed_out=error.timed_out)
 
 
 def _method(method: str, status: int) -> str:

@@ -23,7 +23,7 @@ from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
 from holdfast.http.context import serving
 from holdfast.http.cookies import OriginJar
 from holdfast.http.ids import RequestIds
-from holdfast.http.options import seconds_of
+from holdfast.http.options import ON_CALL, seconds_of
 from holdfast.http.origins import Origins, Target
 from holdfast.parts import CacheConfig
 
@@ -52,6 +52,8 @@ _NO_IDENTITY = frozenset(
 )
 _PER_CALL = frozenset({b"X-Request-ID", b"Idempotency-Key", b"X-Correlation-ID", b"traceparent"})
 _MOST_TEMPLATES = 1024
+_PRIVATE = ("headers", "auth", "cookies", "params")  # what may hold credentials
+_FLAT = (bytes, str, bytearray, memoryview)
 _NOTHING: dict[str, Any] = {}
 _new_job = Job.__new__
 _dumps = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -143,7 +145,7 @@ class Composer:
         self._plain = auth is None and circuit is None and not self._cached and self._params is None
         self._templates: dict[tuple[str, str | httpx2.URL, bool], dict[str, Any]] = {}
 
-    def job(  # noqa: C901  # one thing after the other
+    def job(  # noqa: C901, PLR0915  # one thing after the other
         self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool
     ) -> Job:
         """The job for one call.
@@ -159,6 +161,10 @@ class Composer:
         if method not in _METHODS:
             method = _checked_method(method)
         target = self.origins.target(url)
+        if options and not target.own and ON_CALL in options:
+            given_here = options[ON_CALL]
+            options = {name: value for name, value in options.items() if name not in _PRIVATE or name in given_here}
+            options.update({name: given_here[name] for name in _PRIVATE if name in given_here})
         base = target.headers
         if base is None:
             base = target.headers = [(b"Host", target.host), *(self._own if target.own else self._neutral)]
@@ -178,9 +184,11 @@ class Composer:
             or self._params is not None
             or (options and (not options.keys().isdisjoint(_ENCODED) or _is_stream(options.get("content"))))
         ):
-            target, headers, body = self._encoded(method, target, headers, options)
+            target, headers, body = self._encoded(method, target, headers, options, sync=sync)
         elif options:
             body = self._plain_body(headers, options)
+        if given:
+            _check_framing(given, body)
         if not body and method in _KEYED_METHODS | {"PUT"} and body.__class__ is bytes:
             _set_default(headers, b"Content-Length", b"0")
         route = target.routes.get(method)
@@ -219,7 +227,8 @@ class Composer:
         if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()
         attributes = dict(job.__dict__)
-        attributes["headers"] = [pair for pair in job.headers if pair[0] not in _PER_CALL]
+        base = job.context.target.headers
+        attributes["headers"] = [pair for pair in job.headers if pair[0] not in _PER_CALL or pair in base]
         self._templates[method, url, sync] = attributes
 
     def _from_template(self, template: dict[str, Any]) -> Job:
@@ -281,13 +290,13 @@ class Composer:
         content = options.get("content")
         if content is None:
             return b""
-        body = content.encode("utf-8") if isinstance(content, str) else content
+        body = content.encode("utf-8") if isinstance(content, str) else bytes(content)
         if body:
             _set_default(headers, b"Content-Length", b"%d" % len(body))
         return body
 
     def _encoded(
-        self, method: str, target: Target, headers: list[tuple[bytes, bytes]], options: Mapping[str, Any]
+        self, method: str, target: Target, headers: list[tuple[bytes, bytes]], options: Mapping[str, Any], *, sync: bool
     ) -> tuple[Target, list[tuple[bytes, bytes]], Any]:
         """Has httpx2 encode what is not plain: query parameters, cookies, forms, files, streams."""
         params = options.get("params")
@@ -295,6 +304,8 @@ class Composer:
             params = self._params.merge(params)
         files, replayable = options.get("files"), True
         content = options.get("content")
+        if isinstance(content, (bytearray, memoryview)):
+            content = bytes(content)
         try:
             if params is not None:
                 target = self.origins.encoded(target.url.copy_merge_params(params))
@@ -314,7 +325,7 @@ class Composer:
             if files:
                 body = MultipartBody(request.stream, replayable=replayable)
             elif content is not None:
-                body = body_of(content, request)
+                body = body_of(content, request, sync=sync)
             else:
                 body = request.content
         except (TypeError, ValueError, OSError, AttributeError, httpx2.InvalidURL, RecursionError) as error:
@@ -335,7 +346,7 @@ class Composer:
         auth = options.get("auth", self._auth if job.context.target.own else None)
         if auth is not None:
             try:
-                job.auth = HttpxAuth(as_auth(auth), sync=job.context.sync)
+                job.auth = HttpxAuth(as_auth(auth), job)
             except TypeError as error:
                 raise BadRequest(str(error), "auth") from None
         if "timeout" in options:
@@ -442,6 +453,17 @@ def _given_headers(headers: Any) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
+def _check_framing(given: list[tuple[bytes, bytes]], body: Any) -> None:
+    """Refuses headers about the length of the body that contradict the body (RFC 9112, section 6)."""
+    for name, value in given:
+        lower = name.lower()
+        if lower == b"transfer-encoding":
+            raise BadRequest("header 'Transfer-Encoding' is set by the client, as the body needs it", "headers")
+        fits = value == b"%d" % len(body) if isinstance(body, bytes) else value.isdigit()
+        if lower == b"content-length" and not fits:
+            raise BadRequest("header 'Content-Length' is not the length of the body", "headers")
+
+
 def _checked_method(method: Any) -> str:
     if not isinstance(method, str) or not _TOKEN.fullmatch(method.encode("ascii", "replace")):
         raise BadRequest(f"method must be a token such as 'GET', not {method!r}", "method")
@@ -466,4 +488,4 @@ def _pass_on(headers: list[tuple[bytes, bytes]]) -> None:
 
 
 def _is_stream(content: Any) -> bool:
-    return content is not None and not isinstance(content, (bytes, str))
+    return content is not None and not isinstance(content, _FLAT)

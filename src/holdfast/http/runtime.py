@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.core.events import Event, Observer
 
 _log = logging.getLogger("holdfast")
+
+
+class Closable(Protocol):
+    """Anything to close."""
+
+    def close(self) -> None: ...
 
 
 class Runtime:
@@ -18,13 +25,17 @@ class Runtime:
 
     `pending` holds events to deliver and flows to close. A flow that the garbage collector ends cannot be closed where
     it is noticed, because the same thread may hold the lock: whoever releases the lock next does it.
+
+    `dropped` holds streams that sync code never closed. They are not closed where that is noticed either, because the
+    same thread may hold a lock of the connection pool: the next one who sends on a thread does it.
     """
 
-    __slots__ = ("_lock", "acquire", "observers", "pending", "release")
+    __slots__ = ("_lock", "acquire", "dropped", "observers", "pending", "release")
 
     def __init__(self, observers: tuple[Observer, ...] = ()) -> None:
         self.observers = observers
         self.pending: deque[Event | Generator[Any, Any, Any]] = deque()
+        self.dropped: deque[Closable] = deque()
         self.renew()
 
     def renew(self) -> None:
@@ -33,6 +44,7 @@ class Runtime:
         self.acquire = self._lock.acquire
         self.release = self._lock.release
         self.pending.clear()
+        self.dropped.clear()
 
     def __enter__(self) -> None:
         self.acquire()
@@ -58,6 +70,16 @@ class Runtime:
                     item.close()
                 finally:
                     self.release()
+
+    def close_dropped(self) -> None:
+        """Closes the streams in `dropped`. Never under a lock, nor where the garbage collector may call."""
+        while self.dropped:
+            try:
+                stream = self.dropped.popleft()
+            except IndexError:  # another thread was faster
+                return
+            with contextlib.suppress(Exception):  # nobody is left to be told
+                stream.close()
 
     def bury(self, flow: Generator[Any, Any, Any]) -> None:
         """Closes a flow that nobody drives any more, now or as soon as the lock is free."""

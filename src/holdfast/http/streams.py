@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
 from typing import Any, cast
@@ -21,27 +22,38 @@ from holdfast.http.runtime import Runtime
 class StreamEnd:
     """Ends one stream, once: gives back its slot, tells the breaker, and names what broke it."""
 
-    def __init__(self, job: Job, runtime: Runtime, failures: Failures, deadline: float) -> None:
+    def __init__(
+        self, job: Job, runtime: Runtime, failures: Failures, deadline: float, closed: Callable[[], bool]
+    ) -> None:
         self.deadline = deadline
+        self.runtime = runtime
         self._job = job
-        self._runtime = runtime
         self._failures = failures
+        self._closed = closed
         self._end: Callable[[Kind | None], None] | None = job.on_end
+
+    @property
+    def open(self) -> bool:
+        """Whether the stream has not ended yet."""
+        return self._end is not None
 
     def __call__(self, kind: Kind | None = Kind.OK) -> None:
         """The stream is over; `kind` tells how."""
         end, self._end = self._end, None
         if end is not None:
-            with self._runtime:
+            with self.runtime:
                 end(kind)
 
     def broken(self, error: Exception) -> Exception:
         """The stream broke: the exception to raise for it."""
         broken = error if isinstance(error, EngineError) else engine_error(error, head=True)
         kind = Kind.LATE if broken.phase == "deadline" else kind_of_error(broken)
-        self(kind)
+        closed = self._closed()
+        self(None if closed else kind)
         job = self._job
         outcome = Outcome(kind, error=broken, timed_out=broken.timed_out, may_have_executed=True, attempt=job.attempts)
+        if closed:
+            return self._failures.error(Stop(Reason.CLOSED, job, outcome, job.attempts, True))
         reason = Reason.DEADLINE if kind is Kind.LATE else Reason.OUTCOME
         why = "the body was still being read" if kind is Kind.LATE else "part of the body was handed out already"
         last = None if kind is Kind.LATE else outcome
@@ -53,7 +65,7 @@ class StreamEnd:
 
     def __del__(self) -> None:
         if self._end is not None:
-            self._runtime.bury(_ending(self._end))
+            self.runtime.bury(_ending(self._end))
 
 
 def _ending(end: Callable[[Kind | None], None]) -> Flow[None]:
@@ -70,6 +82,7 @@ class AsyncGuard(httpx2.AsyncByteStream):
     def __init__(self, stream: httpx2.AsyncByteStream, end: StreamEnd) -> None:
         self._stream = stream
         self._end = end
+        self._loop = asyncio.get_running_loop()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         end = self._end
@@ -95,6 +108,12 @@ class AsyncGuard(httpx2.AsyncByteStream):
             await self._stream.aclose()
         finally:
             self._end()
+
+    def __del__(self) -> None:
+        if self._end.open and not self._loop.is_closed():
+            # Unclosed, its connection would be missing in the pool for ever.
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(_close_dropped, self._loop, self._stream)
 
 
 class SyncGuard(httpx2.SyncByteStream):
@@ -125,14 +144,49 @@ class SyncGuard(httpx2.SyncByteStream):
         finally:
             self._end()
 
+    def __del__(self) -> None:
+        if self._end.open:
+            # Not here: this thread may hold the lock of the pool right now.
+            self._end.runtime.dropped.append(self._stream)
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _close_dropped(loop: asyncio.AbstractEventLoop, stream: httpx2.AsyncByteStream) -> None:
+    task = loop.create_task(_closed(stream))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+async def _closed(stream: httpx2.AsyncByteStream) -> None:
+    with contextlib.suppress(Exception):  # nobody is left to be told
+        await stream.aclose()
+
 
 def guarded(
-    flow: Flow[Any], job: Job, runtime: Runtime, failures: Failures, ends: list[StreamEnd], *, deadline: bool
+    flow: Flow[Any],
+    job: Job,
+    runtime: Runtime,
+    failures: Failures,
+    ends: list[StreamEnd],
+    *,
+    deadline: bool,
+    closed: Callable[[], bool],
 ) -> Flow[Any]:
-    """The flow of a streamed call, whose reply's stream is guarded. `deadline`: it holds for the body too."""
+    """The flow of a streamed call, whose reply's stream is guarded.
+
+    Args:
+        deadline: it holds for the body too.
+        closed: whether the client is.
+    """
+    timeouts = job.timeouts
     reply = yield from flow
     if isinstance(reply, httpx2.Response):
-        end = StreamEnd(job, runtime, failures, job.deadline if deadline else FOREVER)
+        if not deadline and job.timeouts is not timeouts:
+            # Cut for the head; the request in flight refers to this very dict, and the body is read by it.
+            job.timeouts.update(timeouts)
+        end = StreamEnd(job, runtime, failures, job.deadline if deadline else FOREVER, closed)
         ends.append(end)
         if isinstance(reply.stream, httpx2.AsyncByteStream) and not job.context.sync:
             reply.stream = AsyncGuard(reply.stream, end)

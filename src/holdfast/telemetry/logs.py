@@ -64,6 +64,14 @@ class Logs:
             fields.pop("request_id", None)
         elif event.request_id:
             text = f"{text} [{event.request_id}]"
+        self._write(level, text, fields)
+
+    def warn(self, text: str, **fields: Any) -> None:
+        """Writes a warning that belongs to no call."""
+        if self._level <= _WARNING:
+            self._write(_WARNING, text, fields)
+
+    def _write(self, level: int, text: str, fields: dict[str, Any]) -> None:
         structlog = _structlog()
         if structlog is not None:
             structlog.get_logger(self._name).log(level, text, **fields)

@@ -5,10 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 BOUNDS: tuple[float, ...] = tuple(float(f"{0.0005 * 1_200_000 ** (step / 36):.3g}") for step in range(37))
 """Upper bounds of the histogram's buckets in seconds, 0.5 ms to 600 s, each about 1.5 times the one before."""
@@ -19,7 +15,7 @@ OTHER = "other"
 SUCCESS = "success"
 """The outcome that is not an error."""
 
-_MOST_OUTCOMES = 64
+_MOST_ENDS = 256  # combinations kept apart; their number is small unless somebody invents outcomes
 _STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
@@ -60,46 +56,45 @@ class MetricsSnapshot:
 
 
 class _Series:
-    """The running numbers of one origin."""
+    """The running numbers of one origin: what a call adds to is kept small, what can be derived is."""
 
-    __slots__ = ("attempts", "buckets", "outcomes", "retries", "seconds", "slowest", "statuses")
+    __slots__ = ("buckets", "ends", "seconds", "slowest")
 
     def __init__(self) -> None:
-        self.attempts = 0
-        self.retries = 0
         self.seconds = 0.0
         self.slowest = 0.0
         self.buckets = [0] * (len(BOUNDS) + 1)
-        self.statuses = [0] * 10
-        self.outcomes = {SUCCESS: 0}
+        self.ends: dict[tuple[str, int, int], int] = {}  # calls by outcome, attempts and status
 
     def add(self, other: _Series) -> None:
-        self.attempts += other.attempts
-        self.retries += other.retries
         self.seconds += other.seconds
         self.slowest = max(self.slowest, other.slowest)
         self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
-        self.statuses = [mine + its for mine, its in zip(self.statuses, other.statuses, strict=True)]
-        for outcome, count in other.outcomes.items():
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
+        for end, count in other.ends.items():
+            self.ends[end] = self.ends.get(end, 0) + count
 
     def stats(self) -> CallStats:
         filled = list(accumulate(self.buckets))
         calls = filled[-1]
-        errors = calls - self.outcomes[SUCCESS]
+        attempts = retries = 0
+        by_status: dict[str, int] = {}
+        outcomes: dict[str, int] = {}
+        for (outcome, tries, status), count in self.ends.items():
+            attempts += tries * count
+            retries += max(tries - 1, 0) * count
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+            name = _class_of(status)
+            by_status[name] = by_status.get(name, 0) + count
+        errors = calls - outcomes.get(SUCCESS, 0)
         p50, p95, p99 = (self._percentile(filled, share) for share in (0.50, 0.95, 0.99))
         return CallStats(
             calls=calls,
             errors=errors,
             error_rate=errors / calls if calls else 0.0,
-            attempts=self.attempts,
-            retries=self.retries,
-            statuses={
-                _STATUS_CLASSES[at] if at < len(_STATUS_CLASSES) else OTHER: count
-                for at, count in enumerate(_folded(self.statuses))
-                if count
-            },
-            outcomes={outcome: count for outcome, count in self.outcomes.items() if count},
+            attempts=attempts,
+            retries=retries,
+            statuses={name: by_status[name] for name in (*_STATUS_CLASSES, OTHER) if name in by_status},
+            outcomes=outcomes,
             mean=self.seconds / calls if calls else 0.0,
             p50=p50,
             p95=p95,
@@ -146,16 +141,18 @@ class Metrics:
         series.seconds += seconds
         if seconds > series.slowest:  # noqa: PLR1730  (calling max() costs three times as much)
             series.slowest = seconds
-        series.attempts += attempts
-        if attempts > 1:
-            series.retries += attempts - 1
-        series.statuses[status // 100] += 1
-        outcomes = series.outcomes
-        if outcome in outcomes:
-            outcomes[outcome] += 1
+        end = (outcome, attempts, status)
+        ends = series.ends
+        if end in ends:
+            ends[end] += 1
         else:
-            name = outcome if len(outcomes) < _MOST_OUTCOMES else OTHER
-            outcomes[name] = outcomes.get(name, 0) + 1
+            if len(ends) >= _MOST_ENDS:
+                end = (
+                    outcome if any(outcome == known for known, _, _ in ends) else OTHER,
+                    attempts,
+                    status // 100 * 100,
+                )
+            ends[end] = ends.get(end, 0) + 1
 
     def snapshot(self) -> MetricsSnapshot:
         """The numbers as they are now; what is recorded later does not change them."""
@@ -176,7 +173,7 @@ class Metrics:
         return series
 
 
-def _folded(statuses: list[int]) -> Iterable[int]:
-    """The known status classes one by one, and all others together."""
-    known = len(_STATUS_CLASSES)
-    return (*statuses[:known], sum(statuses[known:]))
+def _class_of(status: int) -> str:
+    """The class of a status: "2xx" and so on, "none" without one, "other" for what HTTP does not know."""
+    at = status // 100
+    return _STATUS_CLASSES[at] if 0 <= at < len(_STATUS_CLASSES) else OTHER

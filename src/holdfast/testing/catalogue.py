@@ -98,9 +98,7 @@ _RETRIES: Final = (
     _scenario("no retries for one call", [503], _get("ServiceUnavailableError", retry=None)),
     _scenario("a predicate wants a retry", [404, 200], _get(200, 2), retry=_retry(retry_if=_missing_may_come)),
     _scenario("a predicate forbids one", [503], _get("ServiceUnavailableError"), retry=_retry(retry_if=_never)),
-    _scenario(
-        "Retry-After beyond the maximum", [Step(429, headers={"Retry-After": "120"})], _get("RateLimitError", 1)
-    ),
+    _scenario("Retry-After beyond the maximum", [Step(429, headers={"Retry-After": "120"})], _get("RateLimitError", 1)),
     _scenario(
         "Retry-After beyond the deadline",
         [Step(503, headers={"Retry-After": "30"})],

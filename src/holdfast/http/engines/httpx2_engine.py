@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx2
 
 from holdfast.core.effects import Job
-from holdfast.http.bodies import BodySpent
-from holdfast.http.content import BodyLimitError, read, read_sync, with_content
+from holdfast.http.bodies import BodyFailed, BodySpent
+from holdfast.http.content import BodyLimitError, head, head_sync, read, read_sync, with_content
 from holdfast.http.engines.base import EngineError, Phase, Sent
 
 CAPS = frozenset({"sent", "stream", "http2", "proxy", "ssl_context", "unix"})
@@ -43,7 +45,8 @@ def engine_error(error: Exception, *, head: bool) -> EngineError:
                 return EngineError(message, sent=Sent.NO, phase=phase, cause=error, timed_out=timed_out)
         if _was_refused(error):
             return EngineError(message, sent=Sent.NO, phase="connect", cause=error)
-        if isinstance(error, httpx2.LocalProtocolError):
+        # httpx2 lets h11's own LocalProtocolError through where it comes up while a body is being sent.
+        if isinstance(error, (httpx2.LocalProtocolError, BodyFailed)) or type(error).__name__ == "LocalProtocolError":
             return EngineError(message, sent=Sent.MAYBE, phase="build", cause=error)
     return EngineError(message, sent=Sent.MAYBE, phase="body" if head else "head", cause=error, timed_out=timed_out)
 
@@ -83,13 +86,27 @@ def _arguments(job: Job, *, sync: bool) -> dict[str, Any]:
     }
 
 
+def _keep_cookies(response: httpx2.Response, jar: CookieJar) -> None:
+    """Puts into `jar` what httpx2 puts only into the jar of the client that it sent with."""
+    if "set-cookie" in response.headers:
+        with contextlib.suppress(RuntimeError):  # a response that somebody made up may have no request
+            httpx2.Cookies(jar).extract_cookies(response)
+
+
 class AsyncHttpx2Engine:
-    """Performs attempts with an `httpx2.AsyncClient`."""
+    """Performs attempts with an `httpx2.AsyncClient`.
+
+    Args:
+        client: to send with.
+        jar: takes the cookies that come, if that is not the client's own jar.
+        owned: whether the client is closed with the engine.
+    """
 
     caps = CAPS | {"cancel", "deadline"}
 
-    def __init__(self, client: httpx2.AsyncClient, *, owned: bool = True) -> None:
+    def __init__(self, client: httpx2.AsyncClient, jar: CookieJar | None = None, *, owned: bool = True) -> None:
         self._client = client
+        self._jar = jar
         self._owned = owned
 
     async def send(self, job: Job) -> httpx2.Response:
@@ -101,8 +118,10 @@ class AsyncHttpx2Engine:
         response: httpx2.Response | None = None
         try:
             response = await client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
+            if self._jar is not None:
+                _keep_cookies(response, self._jar)
             if job.stream:
-                return response
+                return await head(response)
             return await read(response, job.cap)
         except Exception as error:
             if response is not None and response.status_code >= 400:
@@ -115,6 +134,8 @@ class AsyncHttpx2Engine:
             response: httpx2.Response = await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
             raise engine_error(error, head=False) from error
+        if self._jar is not None:
+            _keep_cookies(response, self._jar)
         return response
 
     async def aclose(self) -> None:
@@ -124,12 +145,13 @@ class AsyncHttpx2Engine:
 
 
 class SyncHttpx2Engine:
-    """Performs attempts with an `httpx2.Client`."""
+    """Performs attempts with an `httpx2.Client`; otherwise as `AsyncHttpx2Engine`."""
 
     caps = CAPS
 
-    def __init__(self, client: httpx2.Client, *, owned: bool = True) -> None:
+    def __init__(self, client: httpx2.Client, jar: CookieJar | None = None, *, owned: bool = True) -> None:
         self._client = client
+        self._jar = jar
         self._owned = owned
 
     def send(self, job: Job) -> httpx2.Response:
@@ -141,8 +163,10 @@ class SyncHttpx2Engine:
         response: httpx2.Response | None = None
         try:
             response = client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
+            if self._jar is not None:
+                _keep_cookies(response, self._jar)
             if job.stream:
-                return response
+                return head_sync(response)
             return read_sync(response, job.cap)
         except Exception as error:
             if response is not None and response.status_code >= 400:
@@ -151,9 +175,12 @@ class SyncHttpx2Engine:
 
     def _through_request(self, job: Job) -> httpx2.Response:
         try:
-            return self._client.request(job.method, str(job.url), **_arguments(job, sync=True))
+            response = self._client.request(job.method, str(job.url), **_arguments(job, sync=True))
         except Exception as error:
             raise engine_error(error, head=False) from error
+        if self._jar is not None:
+            _keep_cookies(response, self._jar)
+        return response
 
     def close(self) -> None:
         """Closes the client, unless it was handed in."""

@@ -1,0 +1,54 @@
+"""Clients over scripted transports, for tests of the calls that they return."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from holdfast import ClientConfig, ResilientClient, RetryConfig
+from holdfast.testing import FaultTransport, Step
+from holdfast.testing.transport import Script
+
+BASE = "https://api.example.com"
+SLOW = Step(delay=5.0, json={"name": "slow"})
+"""An answer that takes seconds, which pass at once under `run_virtual`."""
+
+
+class Scripted:
+    """A client that makes one attempt a call, and its transport."""
+
+    def __init__(self, script: Script = (200,), **config: Any) -> None:
+        self.transport = FaultTransport(script)
+        settings = {"base_url": BASE, "retry": RetryConfig(max_attempts=1), "deadline": None, **config}
+        self.client = ResilientClient(ClientConfig(**settings), transport=self.transport)
+
+    @property
+    def sent(self) -> int:
+        """Requests that reached the transport."""
+        return len(self.transport.requests)
+
+    @property
+    def held(self) -> int:
+        """Slots that are taken, or waited for."""
+        return self.client.bulkhead.in_flight + self.client.bulkhead.queued
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """Does something in another thread, and returns or raises what came of it."""
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+    return results[0]
