@@ -154,14 +154,15 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return self._state is _RUNNING and self._task is not None and self._task is _current_task()
 
     def close(self) -> None:
-        """Gives the call up: unsent, nothing is sent; in flight, it is abandoned and gives back what it held.
+        """Gives the call up, and what it holds. Without effect while it runs on a thread.
 
-        Without effect while it runs on a thread.
+        A task that waits for it is interrupted, as by `cancel()`: it would wait for ever.
         """
-        if self._state is _NEW:
+        coroutine = self._coroutine
+        if self._state is _RUNNING and coroutine is not None and (self._is_mine() or not self.cancel()):
+            coroutine.close()
             self._state = State.CANCELLED
-        elif self._state is _RUNNING and self._coroutine is not None:
-            self._coroutine.close()
+        elif self._state is _NEW:
             self._state = State.CANCELLED
 
     @property

@@ -299,7 +299,7 @@ class _Closing:
 
 
 def _joined_headers(defaults: Any, given: Any) -> Any:
-    """The headers of a view with those of a call in front; if one of them cannot be encoded, that one, to be refused."""
+    """The headers of a view with those of a call in front; if one of them cannot be encoded, that one, to refuse it."""
     headers = httpx2.Headers()
     for part in (defaults, given):
         try:

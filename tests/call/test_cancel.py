@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast import Call
-from holdfast.testing import FaultTransport, Step
+from holdfast.testing import Step
 from tests.support.calls import SLOW, Scripted, in_thread
 from tests.support.virtual_loop import VirtualLoop, run_virtual
 
@@ -26,6 +26,13 @@ async def cancelled_while_awaiting(call: Call[Any]) -> int:
     left = task.cancelling()
     await asyncio.sleep(1)
     return left
+
+
+def as_awaiting_task(call: Call[Any]) -> asyncio.Task[Any]:
+    async def awaiting() -> Any:
+        return await call
+
+    return asyncio.create_task(awaiting())
 
 
 # Before it is sent
@@ -374,18 +381,37 @@ def test_closed_unsent_it_sends_nothing_and_does_not_warn(recwarn):
     assert user.sent == 0 and not recwarn.list
 
 
-def test_closed_in_flight_it_gives_its_slot_back():
+@pytest.mark.parametrize("stepper", [asyncio.ensure_future, as_awaiting_task])
+def test_closed_in_flight_it_gives_its_slot_back_and_lets_nobody_wait(stepper):
     user = Scripted([SLOW])
     call = user.client.get("/x")
 
     async def main():
-        task = asyncio.create_task(call)
+        task = stepper(call)
         await asyncio.sleep(1)
         assert user.held == 1
         call.close()
-        assert user.held == 0 and call.done() and call.cancelled()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert call.done() and call.cancelled()
+        assert user.held == 0
+
+    run_virtual(main())
+
+
+def test_closed_by_who_steps_it_by_hand_it_ends_at_once():
+    user = Scripted([SLOW])
+    call = user.client.get("/x")
+
+    async def main():
+        task = asyncio.current_task()
+        assert task is not None
+        call.send(None)
+        assert user.held == 1
+        call.close()
+        assert user.held == 0 and call.cancelled()
+        await asyncio.sleep(1)
+        assert task.cancelling() == 0
 
     run_virtual(main())
 
@@ -401,9 +427,9 @@ def test_closed_while_it_waits_for_a_slot():
         await asyncio.sleep(1)
         assert user.client.bulkhead.queued == 1
         call.close()
-        assert user.client.bulkhead.queued == 0
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert user.client.bulkhead.queued == 0
         await holder
 
     run_virtual(main())
@@ -451,54 +477,47 @@ def silence(tasks: list[asyncio.Task[Any]]) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
-def test_a_call_that_is_collected_in_flight_gives_its_slot_back():
-    user = Scripted([SLOW])
-    loop, tasks = abandoned(user.client.get("/x"), user.client.get("/y"))
+@pytest.mark.parametrize("deadline", [None, 60.0])
+def test_calls_abandoned_in_flight_give_their_slots_back_to_sync_code(deadline: float | None):
+    user = Scripted([SLOW, SLOW, 200], bulkhead={"max_concurrency": 2, "acquisition_timeout": 1.0})
+    loop, tasks = abandoned(*(user.client.get("/x", deadline=deadline) for _ in range(2)))
     assert user.held == 2
     silence(tasks)
     del loop, tasks
-    gc.collect()
+    assert user.client.get("/y").result().status_code == 200
     assert user.held == 0
 
 
-def test_a_call_that_is_collected_while_it_waits_gives_up_its_place():
-    user = Scripted([SLOW], bulkhead={"max_concurrency": 1})
+@pytest.mark.parametrize("deadline", [None, 60.0])
+def test_calls_abandoned_in_flight_give_their_slots_back_to_the_next_loop(deadline: float | None):
+    user = Scripted([SLOW, SLOW, 200], bulkhead={"max_concurrency": 2, "acquisition_timeout": 1.0})
+    loop, tasks = abandoned(*(user.client.get("/x", deadline=deadline) for _ in range(2)))
+    silence(tasks)
+    del loop, tasks
+    assert asyncio.run(user.client.get("/y")).status_code == 200
+    assert user.held == 0
+
+
+def test_a_call_abandoned_in_the_queue_gives_up_its_place():
+    user = Scripted([SLOW, 200], bulkhead={"max_concurrency": 1, "acquisition_timeout": 1.0})
     loop, tasks = abandoned(user.client.get("/x"), user.client.get("/y"))
     assert (user.client.bulkhead.in_flight, user.client.bulkhead.queued) == (1, 1)
     silence(tasks)
     del loop, tasks
-    gc.collect()
     assert asyncio.run(user.client.get("/z")).status_code == 200
-    gc.collect()
     assert user.held == 0
 
 
-def test_a_call_with_a_deadline_that_is_collected_gives_its_slot_back_to_the_next_loop():
+def test_a_call_that_is_collected_under_the_lock_gives_its_slot_back_afterwards():
     user = Scripted([SLOW])
-    loop, tasks = abandoned(user.client.get("/x", deadline=60.0))
-    silence(tasks)
-    del loop, tasks
-    asyncio.run(user.client._ensure_initialized())
-    gc.collect()
-    assert user.held == 0
-
-
-def test_a_call_that_is_collected_while_another_one_steps():
-    """The collector may run anywhere, also while this thread holds the client's lock."""
-    user = Scripted([SLOW])
-
-    def collecting(request: Any) -> int:
-        with user.client._assembly.runtime:
-            gc.collect()
-            assert user.client.bulkhead.in_flight == 2
-        return 200
-
+    assembly = user.client._assembly
     loop, tasks = abandoned(user.client.get("/x"))
     silence(tasks)
-    user.client._assembly.connections._sync = None
-    user.transport._choose = collecting
     del loop, tasks
-    assert user.client.get("/y").result().status_code == 200
+    with assembly.runtime:
+        assembly.connections.let_go()
+        gc.collect()
+        assert user.held == 1, "nobody may touch it while somebody else has the lock"
     assert user.held == 0
 
 
@@ -515,4 +534,4 @@ def test_a_thousand_cancelled_calls_leave_nothing():
 
     run_virtual(main())
     assert user.held == 0
-    assert isinstance(user.transport, FaultTransport) and user.sent <= 10
+    assert user.sent <= 10

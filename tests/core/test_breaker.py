@@ -48,6 +48,10 @@ def breaker_in(state: StateName, policy: BreakerPolicy | None = None, now: float
     return breaker
 
 
+def is_closed(breaker: Breaker) -> bool:
+    return breaker.closed
+
+
 def fail(breaker: Breaker, times: int = 1, now: float = 0.0, seconds: float = 0.0) -> None:
     for _ in range(times):
         ticket = breaker.enter(now)
@@ -108,16 +112,16 @@ def test_a_new_breaker_is_closed_and_lets_everybody_through():
     tickets = [breaker.enter(0.0) for _ in range(100)]
     assert min(tickets) >= 0
     assert not any(map(breaker.is_probe, tickets))
-    assert breaker.closed
+    assert is_closed(breaker)
     assert (breaker.state(0.0), breaker.retry_after(0.0)) == ("closed", 0.0)
 
 
 def test_failures_in_a_row_open_it():
     breaker = Watched()
     fail(breaker, 4)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker, now=7.0)
-    assert not breaker.closed
+    assert not is_closed(breaker)
     assert breaker.state(7.0) == "open"
     assert breaker.changes == [("closed", "open", 30.0)]
 
@@ -127,7 +131,7 @@ def test_a_success_resets_the_row():
     for _ in range(10):
         fail(breaker, 4)
         succeed(breaker)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_what_is_neutral_neither_counts_nor_resets():
@@ -135,9 +139,9 @@ def test_what_is_neutral_neither_counts_nor_resets():
     fail(breaker)
     for _ in range(10):
         breaker.leave(breaker.enter(0.0))
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_the_threshold_may_be_one():
@@ -151,7 +155,7 @@ def test_without_a_window_successes_in_between_keep_it_closed_whatever_the_rate(
     for _ in range(50):
         fail(breaker, 4)
         succeed(breaker)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_nobody_has_to_listen():
@@ -160,19 +164,39 @@ def test_nobody_has_to_listen():
     assert breaker.state(0.0) == "open"
 
 
+def is_spotless(breaker: Breaker) -> bool:
+    return breaker.spotless
+
+
+def test_a_success_need_not_be_told_unless_there_are_failures_to_forget():
+    breaker = Watched()
+    assert is_spotless(breaker)
+    fail(breaker)
+    assert not is_spotless(breaker)
+    succeed(breaker)
+    assert is_spotless(breaker)
+    fail(breaker, 5)
+    assert not is_spotless(breaker)
+    succeed(breaker, now=WAIT)
+    assert is_spotless(breaker)
+
+
 @pytest.mark.parametrize(
-    ("policy", "timed"),
+    ("policy", "spotless"),
     [
-        (BreakerPolicy(), False),
-        (BreakerPolicy(slow_call_seconds=1.0), False),
-        (BreakerPolicy(slow_call_rate=0.5), False),
-        (BreakerPolicy(slow_call_seconds=1.0, slow_call_rate=0.5), True),
-        (BreakerPolicy(window="count"), True),
-        (BreakerPolicy(window="time"), True),
+        (BreakerPolicy(slow_call_seconds=1.0), True),
+        (BreakerPolicy(slow_call_rate=0.5), True),
+        (BreakerPolicy(slow_call_seconds=1.0, slow_call_rate=0.5), False),
+        (BreakerPolicy(window="count"), False),
+        (BreakerPolicy(window="time"), False),
     ],
 )
-def test_it_says_whether_the_time_of_a_success_matters(policy, timed):
-    assert Breaker(policy).timed is timed
+def test_a_window_wants_to_be_told_of_every_success(policy, spotless):
+    breaker = Watched(policy)
+    assert is_spotless(breaker) is spotless
+    succeed(breaker)
+    breaker.close(0.0)
+    assert is_spotless(breaker) is spotless
 
 
 # Rates
@@ -183,15 +207,15 @@ def test_the_failure_rate_of_the_last_results_opens_it():
     succeed(breaker, 10)
     for _ in range(4):
         fail(breaker)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_with_a_window_failures_in_a_row_do_not_count():
     breaker = Watched(BreakerPolicy(window="count", failure_threshold=1, minimum_calls=10))
     fail(breaker, 9)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_old_results_drop_out_of_a_window_of_a_number():
@@ -200,49 +224,49 @@ def test_old_results_drop_out_of_a_window_of_a_number():
     for _ in range(10):
         succeed(breaker, 3)
         fail(breaker)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_rates_are_looked_at_from_the_minimum_of_calls_on():
     breaker = Watched(BreakerPolicy(window="count", minimum_calls=5, failure_rate=0.1))
     fail(breaker, 4)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_a_good_result_never_opens_it():
     breaker = Watched(BreakerPolicy(window="count", minimum_calls=5, failure_rate=0.5))
     fail(breaker, 4)
     succeed(breaker)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_the_minimum_is_never_more_than_a_window_of_a_number_holds():
     breaker = Watched(BreakerPolicy(window="count", window_size=3, minimum_calls=10))
     fail(breaker, 2)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_the_size_of_a_window_of_a_number_is_no_minimum_for_one_of_time():
     breaker = Watched(BreakerPolicy(window="time", window_size=3, minimum_calls=5))
     fail(breaker, 4)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_the_failure_rate_of_the_last_seconds_opens_it():
     breaker = Watched(BreakerPolicy(window="time", window_seconds=10.0, minimum_calls=4, failure_rate=0.5))
     fail(breaker, 3, now=0.0)
     fail(breaker, now=10.0)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker, 3, now=12.0)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 @pytest.mark.parametrize("percent", range(1, 101))
@@ -252,19 +276,19 @@ def test_a_rate_is_reached_by_exactly_its_share(percent):
     breaker = Watched(policy)
     succeed(breaker, 100 - percent)
     fail(breaker, percent - 1)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_opening_forgets_the_window():
     breaker = Watched(BreakerPolicy(window="count", minimum_calls=3))
     fail(breaker, 3)
-    assert not breaker.closed
+    assert not is_closed(breaker)
     succeed(breaker, now=WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker, 2, now=WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 # Slow calls
@@ -277,16 +301,16 @@ def test_slow_calls_open_it_although_they_succeed():
     breaker = Watched(SLOW)
     succeed(breaker, 2, seconds=1.9)
     succeed(breaker, seconds=2.0)
-    assert breaker.closed
+    assert is_closed(breaker)
     succeed(breaker, seconds=2.0)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_slow_failures_are_slow_as_well():
     breaker = Watched(SLOW)
     succeed(breaker, 2)
     fail(breaker, 2, seconds=5.0)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 @pytest.mark.parametrize("percent", [7, 14, 28, 29, 55, 57])
@@ -294,9 +318,9 @@ def test_the_rate_of_slow_calls_is_reached_by_exactly_its_share(percent):
     breaker = Watched(BreakerPolicy(slow_call_seconds=1.0, slow_call_rate=percent / 100, minimum_calls=100))
     succeed(breaker, 100 - percent)
     succeed(breaker, percent - 1, seconds=1.0)
-    assert breaker.closed
+    assert is_closed(breaker)
     succeed(breaker, seconds=1.0)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_the_row_of_failures_is_counted_beside_the_slow_calls():
@@ -305,9 +329,9 @@ def test_the_row_of_failures_is_counted_beside_the_slow_calls():
     fail(breaker, 4)
     succeed(breaker)
     fail(breaker, 4)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 @pytest.mark.parametrize(
@@ -317,10 +341,10 @@ def test_the_row_of_failures_is_counted_beside_the_slow_calls():
 def test_slow_calls_need_both_a_time_and_a_rate(policy):
     breaker = Watched(policy)
     succeed(breaker, 200, seconds=1000.0)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker, 5, now=0.0)
     succeed(breaker, now=WAIT, seconds=1000.0)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 @pytest.mark.parametrize("window", ["count", "time"])
@@ -329,9 +353,9 @@ def test_slow_calls_and_failures_share_a_window(window):
     breaker = Watched(policy)
     succeed(breaker, 2, seconds=1.0)
     fail(breaker, 2)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 def test_a_slow_probe_has_failed():
@@ -340,7 +364,7 @@ def test_a_slow_probe_has_failed():
     succeed(breaker, now=WAIT, seconds=2.0)
     assert breaker.state(WAIT) == "open"
     succeed(breaker, now=2 * WAIT, seconds=1.9)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 # Open
@@ -432,7 +456,7 @@ def test_it_closes_when_all_probes_have_succeeded():
     assert breaker.state(WAIT) == "half_open"
     assert breaker.enter(WAIT) == -1
     breaker.succeed(probes[2], WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
     assert breaker.changes[1:] == [("open", "half_open", 0.0), ("half_open", "closed", 0.0)]
 
 
@@ -440,24 +464,25 @@ def test_probes_may_come_one_after_the_other():
     breaker = Watched(BreakerPolicy(failure_threshold=1, half_open_probes=3))
     fail(breaker)
     succeed(breaker, 2, now=WAIT)
-    assert not breaker.closed
+    assert not is_closed(breaker)
     succeed(breaker, 1, now=WAIT + 100.0)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_one_failed_probe_opens_it_again_from_that_moment_on():
     breaker = Watched(BreakerPolicy(failure_threshold=3, half_open_probes=3))
-    fail(breaker, 3)
-    probes = [breaker.enter(WAIT) for _ in range(3)]
-    breaker.succeed(probes[0], WAIT)
-    breaker.fail(probes[1], WAIT + 5.0)
-    assert breaker.state(WAIT + 5.0) == "open"
-    assert breaker.retry_after(WAIT + 5.0) == WAIT
+    fail(breaker, 3, now=10.0)
+    probes = [breaker.enter(40.0) for _ in range(3)]
+    breaker.succeed(probes[0], 40.0)
+    breaker.fail(probes[1], 45.0)
+    assert breaker.state(45.0) == "open"
+    assert breaker.retry_after(45.0) == 30.0
     assert breaker.changes[-1] == ("half_open", "open", 30.0)
-    breaker.succeed(probes[2], WAIT + 6.0)
-    assert breaker.state(WAIT + 6.0) == "open"
+    breaker.succeed(probes[2], 46.0)
+    assert breaker.state(46.0) == "open"
     # The next round starts from nothing.
-    assert sum(breaker.is_probe(breaker.enter(2 * WAIT + 5.0)) for _ in range(10)) == 3
+    assert [breaker.enter(74.9), breaker.retry_after(75.0)] == [-1, 0.0]
+    assert sum(breaker.is_probe(breaker.enter(75.0)) for _ in range(10)) == 3
 
 
 def test_a_probe_that_is_given_back_is_for_another():
@@ -472,7 +497,7 @@ def test_a_probe_that_is_given_back_is_for_another():
     assert fresh.is_probe(again)
     assert fresh.enter(WAIT) == -1
     fresh.succeed(again, WAIT)
-    assert fresh.closed
+    assert is_closed(fresh)
 
 
 def test_results_of_calls_from_before_do_not_settle_the_probing():
@@ -486,7 +511,7 @@ def test_results_of_calls_from_before_do_not_settle_the_probing():
     assert breaker.state(WAIT) == "half_open"
     assert breaker.enter(WAIT) == -1
     breaker.succeed(probe, WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_probes_of_an_earlier_round_count_for_nothing():
@@ -504,7 +529,7 @@ def test_probes_of_an_earlier_round_count_for_nothing():
     assert breaker.enter(2 * WAIT) == -1
     breaker.succeed(first, 2 * WAIT)
     breaker.succeed(second, 2 * WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_a_closed_breaker_starts_counting_from_nothing():
@@ -512,9 +537,9 @@ def test_a_closed_breaker_starts_counting_from_nothing():
     fail(breaker, 3)
     succeed(breaker, now=WAIT)
     fail(breaker, 2, now=WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker, now=WAIT)
-    assert not breaker.closed
+    assert not is_closed(breaker)
 
 
 # By hand
@@ -524,7 +549,7 @@ def test_a_closed_breaker_starts_counting_from_nothing():
 def test_isolated_it_refuses_for_ever(state):
     breaker = breaker_in(state)
     breaker.isolate(1.0)
-    assert not breaker.closed
+    assert not is_closed(breaker)
     assert breaker.enter(1e9) == -1
     assert breaker.retry_after(1e9) == math.inf
     assert breaker.state(1e9) == "isolated"
@@ -537,11 +562,11 @@ def test_closing_by_hand_forgets_everything(state):
     if state == "closed":
         fail(breaker, 4)
     breaker.close(1.0)
-    assert breaker.closed
+    assert is_closed(breaker)
     assert breaker.retry_after(1.0) == 0.0
     assert breaker.changes == ([] if state == "closed" else [(state, "closed", 0.0)])
     fail(breaker, 4, now=1.0)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_calls_from_before_it_was_closed_by_hand_change_nothing():
@@ -549,7 +574,7 @@ def test_calls_from_before_it_was_closed_by_hand_change_nothing():
     ticket = breaker.enter(0.0)
     breaker.close(0.0)
     breaker.fail(ticket, 0.0)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_a_probe_from_before_it_was_isolated_changes_nothing():
@@ -576,7 +601,7 @@ def test_reset_gives_up_the_probes_of_the_parent():
     breaker.leave(parents)
     assert breaker.enter(WAIT) == -1
     breaker.succeed(ours, WAIT)
-    assert breaker.closed
+    assert is_closed(breaker)
 
 
 def test_reset_keeps_the_state_and_what_was_counted():
@@ -584,10 +609,11 @@ def test_reset_keeps_the_state_and_what_was_counted():
     fail(breaker)
     ticket = breaker.enter(0.0)
     breaker.reset()
+    assert breaker.ticket == breaker.enter(0.0) != ticket
     breaker.fail(ticket, 0.0)
-    assert breaker.closed
+    assert is_closed(breaker)
     fail(breaker)
-    assert not breaker.closed
+    assert not is_closed(breaker)
     breaker.reset()
     assert breaker.state(0.0) == "open"
     assert breaker.retry_after(10.0) == 20.0
@@ -618,7 +644,7 @@ class Modelled(RuleBasedStateMachine):
             slow_call_rate=0.5 if slow else None,
         )
         self.breaker = Watched(self.policy)
-        self.now = 0.0
+        self.now = 100.0
         self.state: StateName = "closed"
         self.era = 0  # changes so far, one by hand from a state to itself among them
         self.opened = 0.0
@@ -727,6 +753,13 @@ class Modelled(RuleBasedStateMachine):
         assert self.breaker.retry_after(self.now) == waits.get(self.state, 0.0)
 
     @invariant()
+    def short_cuts_lead_to_the_same(self) -> None:
+        if self.state == "closed":
+            assert self.breaker.ticket == self.breaker.enter(self.now)
+        unheard = self.policy.window is None and self.policy.slow_call_seconds is None
+        assert self.breaker.spotless == (self.state == "closed" and unheard and self.row == 0)
+
+    @invariant()
     def changes_are_told_once_and_are_in_the_table(self) -> None:
         told = [(old, new) for old, new, _ in self.breaker.changes]
         assert told == self.expected
@@ -764,4 +797,4 @@ def test_a_window_of_time_opens_it_when_the_rate_of_its_buckets_is_reached(resul
         if failed and len(last) >= minimum and sum(last) / len(last) >= 0.4:
             assert breaker.state(now) == "open"
             return
-        assert breaker.closed
+        assert is_closed(breaker)

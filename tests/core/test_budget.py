@@ -107,6 +107,21 @@ def test_a_call_that_began_before_others_is_a_deposit_as_new_as_theirs():
     assert spend_all(budget, 61.0) == 0
 
 
+def test_a_retry_that_is_told_late_is_as_new_as_what_came_before():
+    budget = RetryBudget(window=10.0, floor=2)
+    assert budget.spend(50.0)
+    assert budget.spend(2.0)
+    assert not budget.spend(50.0)
+    assert not budget.spend(60.0)
+
+
+def test_deposits_lapse_by_when_they_were_made_and_not_by_when_others_were():
+    budget = RetryBudget(ratio=1.0, window=1.0, floor=0)
+    calls(budget, 3, 0.0)
+    calls(budget, 5, 0.55)
+    assert spend_all(budget, 1.2) == 5
+
+
 # Giving back
 
 
@@ -127,6 +142,14 @@ def test_it_is_given_back_to_the_time_at_which_it_was_taken():
     assert spend_all(budget, 11.0) == 0
 
 
+def test_it_is_given_back_for_as_long_as_it_counts():
+    budget = RetryBudget(window=10.0, floor=2)
+    assert spend_all(budget, 0.0) == 2
+    assert not budget.spend(10.9)
+    budget.refund(0.0)
+    assert spend_all(budget, 10.9) == 1
+
+
 @pytest.mark.parametrize("later", [11.0, 12.0, 20.0, 22.0, 1e6])
 def test_what_has_dropped_out_is_not_given_back_once_more(later):
     budget = RetryBudget(window=10.0, floor=2)
@@ -138,6 +161,9 @@ def test_what_has_dropped_out_is_not_given_back_once_more(later):
 
 def test_what_was_never_taken_is_not_given_back():
     budget = RetryBudget(floor=1)
+    budget.refund(0.0)
+    assert spend_all(budget, 0.0) == 1
+    budget.refund(0.0)
     budget.refund(0.0)
     assert spend_all(budget, 0.0) == 1
     budget.refund(3.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -31,6 +30,7 @@ class Colour:
         self.sync = sync
         self._runner = asyncio.Runner()
         self._clients: list[ResilientClient] = []
+        self._given: list[httpx2.Client | httpx2.AsyncClient] = []
 
     def client(self, base_url: str, *, observers: Any = (), **settings: Any) -> ResilientClient:
         """A client that is closed after the test."""
@@ -39,9 +39,10 @@ class Colour:
         return client
 
     def given(self, base_url: str, http_client: Any, **settings: Any) -> ResilientClient:
-        """A client with an httpx2 client of the caller's own."""
+        """A client with an httpx2 client of the caller's own, which is closed after the test too."""
         client = ResilientClient(config(base_url, **settings), http_client=http_client)
         self._clients.append(client)
+        self._given.append(http_client)
         return client
 
     def httpx_client(self, **settings: Any) -> httpx2.Client | httpx2.AsyncClient:
@@ -86,5 +87,9 @@ class Colour:
                 client.close().result()
             else:
                 self.run(client.close())
-        with contextlib.suppress(RuntimeError):
-            self._runner.close()
+        for given in self._given:
+            if isinstance(given, httpx2.Client):
+                given.close()
+            else:
+                self.run(given.aclose())
+        self._runner.close()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast._version import __version__
+from holdfast.cli.demo import demo
 from holdfast.cli.serve import serve
 
 __all__ = ["app"]
@@ -35,3 +36,4 @@ def holdfast(
 
 
 app.command("serve")(serve)
+app.command("demo")(demo)

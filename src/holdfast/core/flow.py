@@ -479,7 +479,7 @@ class Pipeline:
         granted = waiter.woken and waiter.value is GRANTED
         if job.verbosity > 1:
             ports.emit(SlotWaited(job.id, job.route, job.key, now - began, granted))
-        if granted:
+        if granted and not self.closed:
             return None
         self.bulkhead.abandon(waiter)
         if self.closed:

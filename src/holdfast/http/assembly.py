@@ -155,9 +155,14 @@ class Assembly:
         """
         options = prepared.options
         stream = prepared.ends is not None
+        if not options and not stream:
+            job = self.composer.known_job(prepared.method, prepared.url, sync)
+            if job is not None:
+                return self.pipeline.call(job)
         try:
             job = self.composer.job(prepared.method, prepared.url, options, stream=stream, sync=sync)
         except BadRequest as error:
+            error.__context__ = None  # an encoding error has what it could not encode in it, which may be a secret
             raise self.failures.refused(str(error), repr(prepared), error.field) from error.__cause__
         except (BadURL, TypeError) as error:
             raise self.failures.refused(str(error), repr(prepared), "url") from None

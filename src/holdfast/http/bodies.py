@@ -210,8 +210,6 @@ def body_of(content: Any, encoded: httpx2.Request, *, sync: bool) -> bytes | Bod
         raise TypeError("content is a file opened as text: open it in binary mode")
     if hasattr(content, "read") and not isinstance(content, AsyncIterable):
         return FileBody(content) if is_seekable(content) else _one_shot(content, sync=sync)
-    if isinstance(content, (list, tuple)):
-        return b"".join(content)
     if not isinstance(content, (bytes, str)) and isinstance(content, (Iterable, AsyncIterable)):
         return _one_shot(content, sync=sync)
     return encoded.content
@@ -239,5 +237,7 @@ def rewindable_files(files: Any) -> tuple[Any, bool]:
                 parts[at] = _Remainder(file)
             else:
                 replayable = False
+        elif not isinstance(file, (bytes, str)):
+            raise TypeError(f"the file {name!r} must be a binary file, bytes or str, not {type(file).__name__}")
         seen.append((name, tuple(parts) if isinstance(value, tuple) else parts[0]))
     return seen, replayable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import ssl
 import threading
@@ -47,7 +48,9 @@ class Connections:
         self._http_client = http_client
         self._transport = transport
         self._tls: bool | ssl.SSLContext | None = None
-        self._making = threading.Lock()
+        # Reentrant, for the garbage collector may run inside, and with it finalizers that use the client.
+        self._making = threading.RLock()
+        runtime.tidy = self.let_go
         self._last: AsyncDriver | None = None
         self._last_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = weakref.WeakKeyDictionary()
@@ -61,14 +64,27 @@ class Connections:
         with self._making:
             driver = self._by_loop.get(loop)
             if driver is None:
-                # A pool refers to its loop, so that being weakly keyed does not suffice to let go of a closed one.
-                for other in [other for other in self._by_loop if other.is_closed()]:
-                    del self._by_loop[other]
+                self.let_go()
                 driver = AsyncDriver(self._runtime, self._async_engine(), loop)
                 self._by_loop[loop] = driver
             self._last_loop = weakref.ref(loop)
             self._last = driver
         return driver
+
+    def let_go(self) -> None:
+        """Drops the pools of closed loops. They refer to their loops, so that being weakly keyed does not suffice."""
+        with self._making:
+            closed = [loop for loop in self._by_loop if loop.is_closed()]
+            if not closed:
+                return
+            drivers = [self._by_loop.pop(loop) for loop in closed]
+            if self._last in drivers:
+                self._last = self._last_loop = None
+        abandoned = any(driver.deadlines.busy for driver in drivers)
+        del closed, drivers
+        if abandoned:
+            # Calls that can never end hold slots that somebody is about to wait for, in cycles with their loop.
+            gc.collect()
 
     def sync_driver(self) -> SyncDriver:
         """The driver for the calling thread."""
@@ -166,7 +182,7 @@ class Connections:
 
     def forget(self) -> None:
         """Drops every pool unclosed: in a forked child the sockets are the parent's."""
-        self._making = threading.Lock()
+        self._making = threading.RLock()
         _orphans.append((os.getpid(), self._by_loop, self._sync))
         self._by_loop = weakref.WeakKeyDictionary()
         self._last = self._last_loop = None

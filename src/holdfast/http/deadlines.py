@@ -23,7 +23,7 @@ class DeadlineTable:
         busy: which task is busy with what. An entry is made by ``busy[it] = task``, followed by `arm` if its deadline is
             earlier than `next`, and taken out by ``del``: method calls would cost as much as the rest. The timer then
             stays where it is, and finds nothing.
-        expired: what was interrupted, with the number of cancellations that its task had before.
+        expired: what was interrupted.
         next: when the timer fires.
     """
 
@@ -34,7 +34,7 @@ class DeadlineTable:
         self.next = FOREVER
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
-        self.expired: dict[Any, int] = {}
+        self.expired: set[Any] = set()
 
     def __len__(self) -> int:
         return len(self.busy)
@@ -52,11 +52,19 @@ class DeadlineTable:
         self.next = when
         self._timer = self._loop.call_later(max(when - monotonic(), 0.0), self._sweep)
 
-    def was_late(self, it: Timed, task: asyncio.Task[Any]) -> bool:
-        """Whether it was interrupted, and nobody else has cancelled the task besides. To be asked once."""
-        before = self.expired.pop(it, None)
+    def was_late(self, it: Timed, task: asyncio.Task[Any], before: int) -> bool:
+        """Whether it was interrupted, and nobody else has cancelled the task besides. To be asked once.
+
+        Args:
+            it: what the task was busy with.
+            task: the task.
+            before: how many cancellations of it were pending (`asyncio.Task.cancelling`) when it began.
+        """
+        if it not in self.expired:
+            return False
+        self.expired.discard(it)
         # As asyncio.timeout does it: a cancellation of somebody else's must not be taken for ours.
-        return before is not None and task.uncancel() <= before
+        return task.uncancel() <= before
 
     def close(self) -> None:
         """Stops the timer, unless somebody is busy still: those take their entries out themselves."""
@@ -76,7 +84,7 @@ class DeadlineTable:
             if it in self.expired:
                 continue
             if it.deadline <= now:
-                self.expired[it] = task.cancelling()
+                self.expired.add(it)
                 task.cancel()
             elif it.deadline < following:
                 following = it.deadline

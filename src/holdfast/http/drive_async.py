@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
+from asyncio.events import _get_running_loop  # in its __all__
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
 from holdfast.http.deadlines import DeadlineTable
@@ -35,11 +35,10 @@ class AsyncDriver:
         self.deadlines = DeadlineTable(loop)
         self._runtime = runtime
         self._loop = loop
-        self._thread = threading.get_ident()
         self._background: set[asyncio.Task[Any]] = set()
 
     async def drive(  # noqa: C901, PLR0912, PLR0915  # one loop, a branch per effect
-        self, flow: Flow[Any], task: asyncio.Task[Any] | None, owner: Owner | None = None
+        self, flow: Flow[Any], task: asyncio.Task[Any], owner: Owner | None = None
     ) -> Any:
         """Runs `flow` to its end, in the current `task`, and returns its result, or what `owner` makes of it.
 
@@ -49,8 +48,10 @@ class AsyncDriver:
         """
         runtime = self._runtime
         acquire, release, pending = runtime.acquire, runtime.release, runtime.pending
-        deadlines = self.deadlines
-        step: Callable[[Any], Any] = flow.send
+        engine, deadlines, send = self.engine, self.deadlines, flow.send
+        busy = deadlines.busy
+        before = task.cancelling()
+        step: Callable[[Any], Any] = send
         value: Any = None
         parked: Waiter | None = None
         woken: Any = None
@@ -79,28 +80,25 @@ class AsyncDriver:
                     release()
                     if pending:
                         runtime.settle()
-                step = flow.send
+                step = send
                 try:
                     if kind is Job:
-                        if task is None or effect.deadline == FOREVER:
-                            value = await self.engine.send(effect)
-                        else:
-                            deadlines.busy[effect] = task
-                            if effect.deadline < deadlines.next:
-                                deadlines.arm(effect.deadline)
-                            try:
-                                value = await self.engine.send(effect)
-                            finally:
-                                del deadlines.busy[effect]
-                                if deadlines.expired:
-                                    late = deadlines.was_late(effect, task)
+                        busy[effect] = task
+                        if effect.deadline < deadlines.next:
+                            deadlines.arm(effect.deadline)
+                        try:
+                            value = await engine.send(effect)
+                        finally:
+                            del busy[effect]
+                            if deadlines.expired:
+                                late = deadlines.was_late(effect, task, before)
                         if effect.stream:
                             streams = [value] if streams is None else [*streams, value]
                     elif kind is Park:
                         value = None
                         await self._park(effect.until, woken)
                     elif kind is Io:
-                        value = await self._io(effect, task)
+                        value = await self._io(effect, task, before)
                     else:
                         value = self._spawn(effect.flow)
                 except GeneratorExit:
@@ -130,19 +128,16 @@ class AsyncDriver:
                     if reply is not result and not reply.is_closed:
                         await reply.aclose()
 
-    async def _io(self, effect: Io, task: asyncio.Task[Any] | None) -> Any:
+    async def _io(self, effect: Io, task: asyncio.Task[Any], before: int) -> Any:
         late = False
         try:
-            if task is None or effect.deadline == FOREVER:
-                result = effect.op(effect.arg)
-                return await result if inspect.isawaitable(result) else result
             self.deadlines.add(effect, task)
             try:
                 result = effect.op(effect.arg)
                 return await result if inspect.isawaitable(result) else result
             finally:
                 del self.deadlines.busy[effect]
-                late = self.deadlines.was_late(effect, task)
+                late = self.deadlines.was_late(effect, task, before)
         except asyncio.CancelledError as error:
             if late:
                 return Failed(_late(error))
@@ -154,12 +149,11 @@ class AsyncDriver:
         """Connects a waiter to a future of this loop. Runs under the lock, in the step that yielded the park."""
         loop = self._loop
         woken: asyncio.Future[None] = loop.create_future()
-        thread = self._thread
 
         def notify() -> bool:
             if loop.is_closed():
                 return False
-            if threading.get_ident() == thread:
+            if _get_running_loop() is loop:
                 _set(woken)
                 return True
             try:
@@ -177,6 +171,7 @@ class AsyncDriver:
         if until == FOREVER:
             await woken
             return
+        self._runtime.tidy()
         timer = self._loop.call_later(max(until - monotonic(), 0.0), _set, woken)
         try:
             await woken
@@ -199,7 +194,7 @@ class AsyncDriver:
 
     async def _run_child(self, flow: Flow[Any], child: Child) -> None:
         try:
-            result = await self.drive(flow, asyncio.current_task())
+            result = await self.drive(flow, cast("asyncio.Task[Any]", asyncio.current_task()))
         except asyncio.CancelledError:
             with self._runtime:
                 child.wake(Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline")))

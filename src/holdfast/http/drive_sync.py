@@ -72,6 +72,7 @@ class SyncDriver:
                             streams = [value] if streams is None else [*streams, value]
                     elif kind is Park:
                         value = None
+                        runtime.tidy()
                         _wait(effect.until, gate)
                     elif kind is Io:
                         value = _io(effect)

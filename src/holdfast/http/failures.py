@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +16,7 @@ from holdfast.core.effects import Job
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.http.engines.base import EngineError
 from holdfast.http.redirects import RedirectRefused
-from holdfast.redaction import redact_url
+from holdfast.redaction import REDACTED, is_secret_header, redact_url
 
 _BY_STATUS: dict[int, type[ex.HoldfastError]] = {
     400: ex.InvalidRequestError,
@@ -39,6 +40,8 @@ _HINTS: dict[type[ex.HoldfastError], str] = {
     ex.ClientClosedError: "Make a new client; a closed one stays closed.",
 }
 
+_PARTS = re.compile(r"[\s;,=]+")
+_SHORTEST_SECRET = 8  # characters; what is shorter may be a word, such as Bearer
 _MOST_DETAIL = 200  # characters of the server's own explanation
 
 
@@ -83,7 +86,7 @@ class Failures:
             if outcome is not None:
                 last = self._of_outcome(stop, outcome)
                 details["last_error"] = last
-                what = f"{what}; the last attempt ended with: {_first_clause(last, outcome)}"
+                what = f"{what}; the last attempt ended with: {_first_clause(last, outcome, self._secrets(job))}"
         elif reason is Reason.CLOSED:
             cls, what = ex.ClientClosedError, "the client is closed"
         else:
@@ -106,7 +109,7 @@ class Failures:
         return ex.ClientClosedError(f"the client is closed. {_HINTS[ex.ClientClosedError]}")
 
     def _of_outcome(self, stop: Stop, outcome: Outcome) -> ex.HoldfastError:
-        cls, what = self._public(outcome)
+        cls, what = self._public(stop.job, outcome)
         details: dict[str, Any] = {}
         if issubclass(cls, ex.ServiceUnavailableError):
             details["service_name"] = self._service
@@ -136,7 +139,16 @@ class Failures:
             _portable.redact_error(cause, self._secret)
             error.__cause__ = cause
 
-    def _public(self, outcome: Outcome) -> tuple[type[ex.HoldfastError], str]:
+    def _secrets(self, job: Job) -> list[str]:
+        """What was sent as credentials, longest first."""
+        found: set[str] = set()
+        for raw_name, raw_value in job.headers:
+            if is_secret_header(raw_name.decode("latin-1"), self._secret):
+                value = raw_value.decode("latin-1")
+                found.update(part for part in (value, *_PARTS.split(value)) if len(part) >= _SHORTEST_SECRET)
+        return sorted(found, key=len, reverse=True)
+
+    def _public(self, job: Job, outcome: Outcome) -> tuple[type[ex.HoldfastError], str]:
         """The public class of an outcome, and what happened in words."""
         kind, cause = outcome.kind, outcome.error
         said = f"{type(self._cause(outcome) or cause).__name__}: {cause}" if cause is not None else ""
@@ -145,7 +157,7 @@ class Failures:
                 return ex.TooManyRedirectsError, f"a redirect was not followed: {cause}"
             return ex.InvalidRequestError, f"the request cannot be sent: {cause}"
         if outcome.status:
-            return class_of_status(outcome.status), _status_line(outcome)
+            return class_of_status(outcome.status), _status_line(outcome, self._secrets(job))
         if kind is Kind.POOL:
             return ex.PoolTimeoutError, f"the connection pool gave no connection in time ({said})"
         if kind in (Kind.TRUNCATED, Kind.UNDECODABLE, Kind.UNUSABLE):
@@ -190,20 +202,20 @@ class Failures:
         return error
 
 
-def _first_clause(error: ex.HoldfastError, outcome: Outcome) -> str:
-    return _status_line(outcome) if outcome.status else f"{type(error).__name__}: {outcome.error}"
+def _first_clause(error: ex.HoldfastError, outcome: Outcome, secrets: list[str]) -> str:
+    return _status_line(outcome, secrets) if outcome.status else f"{type(error).__name__}: {outcome.error}"
 
 
-def _status_line(outcome: Outcome) -> str:
+def _status_line(outcome: Outcome, secrets: list[str]) -> str:
     try:
         phrase = f" {HTTPStatus(outcome.status).phrase}"
     except ValueError:
         phrase = ""
-    detail = _detail(outcome.reply)
+    detail = _detail(outcome.reply, secrets)
     return f"{outcome.status}{phrase}" + (f" ({detail})" if detail else "")
 
 
-def _detail(reply: Any) -> str:
+def _detail(reply: Any, secrets: list[str]) -> str:
     """The server's own explanation, if it is one line of a known JSON shape."""
     body = _json(reply)
     if not isinstance(body, dict):
@@ -212,6 +224,8 @@ def _detail(reply: Any) -> str:
         value = body.get(name)
         if isinstance(value, str) and value:
             line = " ".join(value.split())
+            for secret in secrets:
+                line = line.replace(secret, REDACTED)  # servers quote the token that they refuse
             return line if len(line) <= _MOST_DETAIL else line[: _MOST_DETAIL - 1] + "…"
     return ""
 

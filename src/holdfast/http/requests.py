@@ -154,10 +154,6 @@ class Composer:
             BadRequest: a header, body or method that cannot be sent.
             BadURL: a URL that cannot, or must not, be requested.
         """
-        if not options and not stream:
-            template = self._templates.get((method, url, sync))
-            if template is not None and not self._jar.filled:
-                return self._from_template(template)
         if method not in _METHODS:
             method = _checked_method(method)
         target = self.origins.target(url)
@@ -231,14 +227,18 @@ class Composer:
         attributes["headers"] = [pair for pair in job.headers if pair[0] not in _PER_CALL or pair in base]
         self._templates[method, url, sync] = attributes
 
-    def _from_template(self, template: dict[str, Any]) -> Job:
+    def known_job(self, method: str, url: str | httpx2.URL, sync: bool) -> Job | None:  # noqa: FBT001  # hot
+        """The job for a call without options to a URL that was called before. None: it has to be made by `job`."""
+        template = self._templates.get((method, url, sync))
+        if template is None or self._jar.filled:
+            return None
         job = _new_job(Job)
         job.__dict__ = template.copy()
         job.id = id_ = self.ids()
-        encoded = id_.encode("ascii")
+        encoded = id_.encode()
         job.headers = headers = template["headers"].copy()
         headers.append((b"X-Request-ID", encoded))
-        if job.method in _KEYED_METHODS:
+        if method in _KEYED_METHODS:
             headers.append((b"Idempotency-Key", encoded))
         if serving.get() is not None:
             _pass_on(headers)
@@ -290,7 +290,10 @@ class Composer:
         content = options.get("content")
         if content is None:
             return b""
-        body = content.encode("utf-8") if isinstance(content, str) else bytes(content)
+        try:
+            body = content.encode("utf-8") if isinstance(content, str) else bytes(content)
+        except UnicodeError:
+            raise BadRequest("content cannot be encoded as UTF-8", "content") from None
         if body:
             _set_default(headers, b"Content-Length", b"%d" % len(body))
         return body
@@ -304,9 +307,11 @@ class Composer:
             params = self._params.merge(params)
         files, replayable = options.get("files"), True
         content = options.get("content")
-        if isinstance(content, (bytearray, memoryview)):
-            content = bytes(content)
         try:
+            if isinstance(content, (bytearray, memoryview)):
+                content = bytes(content)
+            elif isinstance(content, (list, tuple)):
+                content = b"".join(content)
             if params is not None:
                 target = self.origins.encoded(target.url.copy_merge_params(params))
             if files:
@@ -330,6 +335,8 @@ class Composer:
                 body = request.content
         except (TypeError, ValueError, OSError, AttributeError, httpx2.InvalidURL, RecursionError) as error:
             raise BadRequest(f"the request cannot be encoded: {error}") from None
+        if _BAD_VALUE.search(request.headers.get("cookie", "").encode("latin-1", "replace")):
+            raise BadRequest("the cookies contain a control character or outer space", "cookies")
         return target, request.headers.raw, body
 
     def _cookies(self, target: Target, given: Any) -> httpx2.Cookies | None:

@@ -6,12 +6,16 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from holdfast.core.events import Event, Observer
 
 _log = logging.getLogger("holdfast")
+
+
+def _nothing() -> None:
+    """There is nothing to tidy."""
 
 
 class Closable(Protocol):
@@ -28,14 +32,17 @@ class Runtime:
 
     `dropped` holds streams that sync code never closed. They are not closed where that is noticed either, because the
     same thread may hold a lock of the connection pool: the next one who sends on a thread does it.
+
+    `tidy` is called, without the lock, before anybody waits: it may find what the wait is for.
     """
 
-    __slots__ = ("_lock", "acquire", "dropped", "observers", "pending", "release")
+    __slots__ = ("_lock", "acquire", "dropped", "observers", "pending", "release", "tidy")
 
     def __init__(self, observers: tuple[Observer, ...] = ()) -> None:
         self.observers = observers
         self.pending: deque[Event | Generator[Any, Any, Any]] = deque()
         self.dropped: deque[Closable] = deque()
+        self.tidy: Callable[[], None] = _nothing
         self.renew()
 
     def renew(self) -> None:
@@ -82,11 +89,25 @@ class Runtime:
                 stream.close()
 
     def bury(self, flow: Generator[Any, Any, Any]) -> None:
-        """Closes a flow that nobody drives any more, now or as soon as the lock is free."""
-        self.pending.append(flow)
-        if self.acquire(False):
+        """Closes a flow that nobody drives any more, now or as soon as the lock is free.
+
+        The garbage collector may be calling, and from inside of an observer: events stay where they are.
+        """
+        pending = self.pending
+        pending.append(flow)
+        if not self.acquire(False):
+            return
+        try:
+            for _ in range(len(pending)):
+                item = pending.popleft()
+                if isinstance(item, Event):
+                    pending.append(item)
+                else:
+                    item.close()
+        except IndexError:  # another thread delivers them
+            pass
+        finally:
             self.release()
-            self.settle()
 
     def _deliver(self, event: Event) -> None:
         for observer in self.observers:

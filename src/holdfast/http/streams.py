@@ -65,7 +65,9 @@ class StreamEnd:
 
     def __del__(self) -> None:
         if self._end is not None:
-            self.runtime.bury(_ending(self._end))
+            ending = _ending(self._end)
+            next(ending)  # one that was never started would close without doing anything
+            self.runtime.bury(ending)
 
 
 def _ending(end: Callable[[Kind | None], None]) -> Flow[None]:

@@ -137,28 +137,28 @@ class VirtualTime:
             self.at(park.until, self._resume(fiber, value=False))
             return
         turn = fiber.turn
-
-        def resume() -> None:
-            self._step(fiber, turn, fiber.flow.send, waiter.woken)
+        woken = self._resume(fiber, value=True)
 
         def notify() -> bool:
             if fiber.done or fiber.turn != turn:
                 return False
-            self.at(self.now, resume)
+            self.at(self.now, woken)
             return True
 
         if waiter.woken:
-            self.at(self.now, resume)
+            self.at(self.now, woken)
             return
+        # The waiter itself must not be in there: a thousand clients make no time for the garbage collector.
         waiter.notify = notify
         if park.until != FOREVER:
-            self.at(park.until, resume)
+            self.at(park.until, lambda: self._step(fiber, turn, fiber.flow.send, waiter.woken))
 
     def _end(self, fiber: Fiber, result: Any) -> None:
         fiber.done = True
         fiber.result = result
-        if fiber.child is not None:
-            fiber.child.wake(Failed(result) if isinstance(result, Exception) else result)
+        child, fiber.child = fiber.child, None  # they refer to each other
+        if child is not None:
+            child.wake(Failed(result) if isinstance(result, Exception) else result)
 
 
 class VirtualClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 from http.cookiejar import CookieJar
 from typing import Any
 
@@ -13,12 +14,14 @@ from holdfast.core.effects import Job
 from holdfast.http.bodies import BodyFailed, BodySpent
 from holdfast.http.content import BodyLimitError, head, head_sync, read, read_sync, with_content
 from holdfast.http.engines.base import EngineError, Phase, Sent
+from holdfast.redaction import redact_url
 
 CAPS = frozenset({"sent", "stream", "http2", "proxy", "ssl_context", "unix"})
 
 _ASYNC_REQUEST = httpx2.AsyncClient.request
 _SYNC_REQUEST = httpx2.Client.request
 _NO_AUTH = httpx2.Auth()  # given explicitly, it spares httpx2 looking for credentials in the URL
+_NEUTRAL = frozenset({"accept", "accept-encoding", "connection", "user-agent"})
 _REFUSED_STREAM = 7  # RFC 9113, section 7
 
 # Which failures prove that the request never left. The first class that fits decides.
@@ -47,6 +50,9 @@ def engine_error(error: Exception, *, head: bool) -> EngineError:
             return EngineError(message, sent=Sent.NO, phase="connect", cause=error)
         # httpx2 lets h11's own LocalProtocolError through where it comes up while a body is being sent.
         if isinstance(error, (httpx2.LocalProtocolError, BodyFailed)) or type(error).__name__ == "LocalProtocolError":
+            if message.startswith("Illegal header"):
+                # h11 repeats the value, which may be a secret.
+                return EngineError("a header is not well-formed", sent=Sent.NO, phase="build")
             return EngineError(message, sent=Sent.MAYBE, phase="build", cause=error)
     return EngineError(message, sent=Sent.MAYBE, phase="body" if head else "head", cause=error, timed_out=timed_out)
 
@@ -86,6 +92,23 @@ def _arguments(job: Job, *, sync: bool) -> dict[str, Any]:
     }
 
 
+def _has_secrets(client: httpx2.AsyncClient | httpx2.Client) -> bool:
+    """Whether httpx2 would add to a request what is for the origin of `base_url` alone, if sent by `request`."""
+    return bool(client.auth or client.params or client.cookies or client.headers.keys() - _NEUTRAL)
+
+
+class _UrlFilter(logging.Filter):
+    """Masks the secrets in the URLs that httpx2 logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(redact_url(one) if isinstance(one, httpx2.URL) else one for one in record.args)
+        return True
+
+
+logging.getLogger("httpx2").addFilter(_UrlFilter())
+
+
 def _keep_cookies(response: httpx2.Response, jar: CookieJar) -> None:
     """Puts into `jar` what httpx2 puts only into the jar of the client that it sent with."""
     if "set-cookie" in response.headers:
@@ -112,7 +135,9 @@ class AsyncHttpx2Engine:
     async def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
         client = self._client
-        if type(client).request is not _ASYNC_REQUEST or "request" in client.__dict__:
+        if (type(client).request is not _ASYNC_REQUEST or "request" in client.__dict__) and (
+            job.context.target.own or not _has_secrets(client)
+        ):
             return await self._through_request(job)
         request = _request(job, sync=False)
         response: httpx2.Response | None = None
@@ -157,7 +182,9 @@ class SyncHttpx2Engine:
     def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
         client = self._client
-        if type(client).request is not _SYNC_REQUEST or "request" in client.__dict__:
+        if (type(client).request is not _SYNC_REQUEST or "request" in client.__dict__) and (
+            job.context.target.own or not _has_secrets(client)
+        ):
             return self._through_request(job)
         request = _request(job, sync=True)
         response: httpx2.Response | None = None

@@ -1,0 +1,130 @@
+"""Prints what Holdfast costs, as ratios to bare httpx2 and others measured in the same run and in turns.
+
+    python benchmarks/run.py [--quick] [--json FILE]
+
+The ratio is the median over the rounds; "best" is that of the fastest rounds, which other programs disturb less. The exit
+status is 0 whether the targets are met or not: a busy machine is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import importing
+import in_process
+import loopback
+from timing import Times
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: calls per round, and rounds."""
+
+    calls: int
+    rounds: int
+    sync_rounds: int
+    loopback_calls: int
+    loopback_rounds: int
+    imports: int
+
+
+FULL = Effort(calls=200, rounds=160, sync_rounds=200, loopback_calls=1280, loopback_rounds=20, imports=30)
+QUICK = Effort(calls=100, rounds=45, sync_rounds=60, loopback_calls=640, loopback_rounds=8, imports=8)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure. Times are in microseconds per call, or per import."""
+
+    name: str
+    ratio: float
+    best: float
+    target: float | None
+    ours: float
+    base: float
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.target is None else self.ratio <= self.target
+
+
+def line(name: str, times: Times, ours: str, base: str, target: float | None = None) -> Line:
+    ratio, best = times.ratio(ours, base), times.best_ratio(ours, base)
+    return Line(name, ratio, best, target, times.median(ours) * 1e6, times.median(base) * 1e6)
+
+
+def calls_async(effort: Effort) -> Iterator[Line]:
+    times = asyncio.run(in_process.measure_async(effort.calls, effort.rounds))
+    yield line("async get, every layer on / bare", times, "everything", "bare", 0.65)
+    yield line("async get, default settings / bare", times, "default", "bare", 0.65)
+    yield line("async get, every layer on / glued stack", times, "everything", "glued", 0.35)
+    yield line("glued stack / bare", times, "glued", "bare")
+    yield line("pipeline with Call, no send / bare get", times, "no send", "bare", 0.08)
+    yield line("the same, every layer on / bare get", times, "no send, everything", "bare")
+    yield line("cache hit / bare get", times, "hit", "bare", 0.05)
+    yield line("async post of JSON, default / bare", times, "post", "bare post")
+
+
+def calls_sync(effort: Effort) -> Iterator[Line]:
+    times = in_process.measure_sync(effort.calls, effort.sync_rounds)
+    yield line("sync get, every layer on / bare", times, "everything", "bare", 0.65)
+    yield line("sync get, default settings / bare", times, "default", "bare", 0.65)
+
+
+def calls_over_loopback(effort: Effort) -> Iterator[Line]:
+    times = asyncio.run(loopback.measure(effort.loopback_calls, effort.loopback_rounds))
+    yield line(f"loopback, {loopback.IN_FLIGHT} in flight / bare", times, "ours", "bare", 0.95)
+
+
+def imports(effort: Effort) -> Iterator[Line]:
+    times = importing.measure(effort.imports)
+    yield line("import ResilientClient, ClientConfig / import httpx2", times, "holdfast", "httpx2", 2.0)
+    yield line("import httpx2 and pydantic / import httpx2", times, "pydantic", "httpx2")
+
+
+PARTS: dict[str, Callable[[Effort], Iterator[Line]]] = {
+    "async": calls_async,
+    "sync": calls_sync,
+    "loopback": calls_over_loopback,
+    "import": imports,
+}
+
+
+def show(one: Line) -> str:
+    target = "" if one.target is None else f"{one.target:.2f}"
+    met = {None: "", True: "yes", False: "NO"}[one.met]
+    return f"{one.name:<54}{one.ratio:>7.3f}{one.best:>8.3f}{target:>8}  {met:<4}{one.ours:>10.1f}{one.base:>10.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What Holdfast costs, as ratios to bare httpx2.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be repeated")
+    arguments = parser.parse_args()
+    effort = QUICK if arguments.quick else FULL
+    about = f"Python {platform.python_version()}, httpx2 {version('httpx2')}, {platform.machine()}"
+    print(f"{about}; us are medians per call\n")
+    print(f"{'':<54}{'ratio':>7}{'best':>8}{'target':>8}  {'met':<4}{'us':>10}{'base us':>10}")
+    began = time.perf_counter()
+    lines: list[Line] = []
+    for part in arguments.only or PARTS:
+        for one in PARTS[part](effort):
+            lines.append(one)
+            print(show(one), flush=True)
+    print(f"\n{time.perf_counter() - began:.0f} s")
+    if arguments.json is not None:
+        figures = [{**asdict(one), "met": one.met} for one in lines]
+        arguments.json.write_text(json.dumps({"about": about, "lines": figures}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
