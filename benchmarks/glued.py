@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 import httpx2
@@ -54,5 +54,5 @@ class GluedClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._client.aclose()

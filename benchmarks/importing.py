@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 
-from timing import Times
+from timing import Times, Turns
 
 STATEMENTS = {
     "httpx2": "import httpx2",
@@ -17,17 +16,14 @@ STATEMENTS = {
 _TIMED = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
 
 
-def measure(rounds: int) -> Times:
+def measure(seconds: float) -> Times:
     """CPU seconds of the statements alone, without the start of the interpreter."""
     times = Times()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    with tempfile.TemporaryDirectory() as folder:
-        environment["PYTHONPYCACHEPREFIX"] = folder
-        for statement in STATEMENTS.values():
-            _seconds(statement, environment)
-        for _ in range(rounds):
-            for name, statement in STATEMENTS.items():
-                times.add(name, _seconds(statement, environment))
+    for statement in STATEMENTS.values():
+        _seconds(statement, environment)
+    for name in Turns(list(STATEMENTS), seconds):
+        times.add(name, _seconds(STATEMENTS[name], environment))
     return times
 
 

@@ -1,4 +1,4 @@
-"""Looks for leaks: throws at every yield of every scenario, then generates runs of a whole pipeline, and prints the figures.
+"""Looks for leaks: throws at every yield of every scenario, then generates runs of a whole pipeline.
 
     .venv/bin/python benchmarks/leaks.py [--runs 5000] [--mutants]
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx2
-from in_process import quiet
-from timing import Async, Times, contest
 
 from holdfast import ClientConfig, ResilientClient
+from in_process import quiet
+from timing import Async, Times, contest
 
 IN_FLIGHT = 64
 PATH = "/pets/7"
@@ -35,7 +35,7 @@ def serve(descriptor: int) -> None:
     """Serves on a listening socket until it is terminated."""
     import uvicorn
 
-    config = uvicorn.Config(app, fd=descriptor, log_level="error", lifespan="off", access_log=False)
+    config = uvicorn.Config(app, log_level="error", lifespan="off", access_log=False, timeout_keep_alive=600)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 
@@ -82,7 +82,7 @@ def _crowd(one: Any) -> Async:
     return run
 
 
-async def measure(calls: int, rounds: int) -> Times:
+async def measure(calls: int, seconds: float) -> Times:
     quiet()
     with server() as url:
         # The same pool for both: as many connections as calls in flight, all of them kept.
@@ -93,7 +93,9 @@ async def measure(calls: int, rounds: int) -> Times:
             httpx2.AsyncClient(base_url=url, limits=limits, trust_env=False) as bare,
             ResilientClient(config) as ours,
         ):
-            return await contest({"bare": _crowd(bare), "ours": _crowd(ours)}, calls=calls, rounds=rounds)
+            return await contest(
+                {"bare": _crowd(bare), "ours": _crowd(ours)}, calls=calls, seconds=seconds, clock=time.perf_counter
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Prints what 50,000 calls in a row leave in memory, on a mock transport.
 
-    python benchmarks/memory.py [--calls N]
+python benchmarks/memory.py [--calls N]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A thousand clients in an outage, under virtual time: what the retry budget and the circuit breaker spare the server.
 
-    .venv/bin/python benchmarks/storm.py [--clients 1000] [--calls 100]
+.venv/bin/python benchmarks/storm.py [--clients 1000] [--calls 100]
 """
 
 from __future__ import annotations

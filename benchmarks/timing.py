@@ -1,15 +1,19 @@
-"""Times things against each other: in the same process, in turns, so that a slow moment of the machine hits them all."""
+"""Times things against each other: in turns, so that a slow moment of the machine hits them all."""
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
 Async = Callable[[int], Awaitable[None]]
 Sync = Callable[[int], None]
+Clock = Callable[[], float]
+
+LEAST_ROUNDS = 3
 
 
 @dataclass
@@ -33,40 +37,64 @@ class Times:
         return min(self.rounds[name]) / min(self.rounds[base])
 
 
-def _orders(names: list[str], rounds: int) -> list[list[str]]:
-    """Another one begins each round, so that none always comes after the same neighbour's garbage."""
-    return [names[start:] + names[:start] for start in (number % len(names) for number in range(rounds))]
+class Turns:
+    """Says who runs next, round by round, until the time is up.
+
+    Another one begins each round, so that none always comes after the same neighbour's garbage.
+    """
+
+    def __init__(self, names: list[str], seconds: float) -> None:
+        self._names = names
+        self._until = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[str]:
+        names = self._names
+        done = 0
+        while done < LEAST_ROUNDS or time.monotonic() < self._until:
+            yield from names
+            names = [*names[1:], names[0]]
+            done += 1
 
 
-async def contest(contestants: dict[str, Async], *, calls: int, rounds: int) -> Times:
-    """Runs each contestant for so many calls, in so many rounds, after one that is not counted."""
-    times = Times()
-    for run in contestants.values():
-        await run(calls)
+@contextmanager
+def _settled() -> Iterator[None]:
+    """With what is there kept out of the garbage collector's rounds."""
     gc.collect()
     gc.freeze()
-    for order in _orders(list(contestants), rounds):
-        for name in order:
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+async def contest(contestants: dict[str, Async], *, calls: int, seconds: float, clock: Clock) -> Times:
+    """Runs each contestant for so many calls in turns, for so many seconds, after one run that is not counted.
+
+    The clock has to be that of the processor where nothing waits: it leaves out what other programs take.
+    """
+    times = Times()
+    turns = Turns(list(contestants), seconds)
+    for run in contestants.values():
+        await run(calls)
+    with _settled():
+        for name in turns:
             run = contestants[name]
-            began = time.perf_counter()
+            began = clock()
             await run(calls)
-            times.add(name, (time.perf_counter() - began) / calls)
-    gc.unfreeze()
+            times.add(name, (clock() - began) / calls)
     return times
 
 
-def contest_sync(contestants: dict[str, Sync], *, calls: int, rounds: int) -> Times:
+def contest_sync(contestants: dict[str, Sync], *, calls: int, seconds: float, clock: Clock) -> Times:
     """As `contest`."""
     times = Times()
+    turns = Turns(list(contestants), seconds)
     for run in contestants.values():
         run(calls)
-    gc.collect()
-    gc.freeze()
-    for order in _orders(list(contestants), rounds):
-        for name in order:
+    with _settled():
+        for name in turns:
             run = contestants[name]
-            began = time.perf_counter()
+            began = clock()
             run(calls)
-            times.add(name, (time.perf_counter() - began) / calls)
-    gc.unfreeze()
+            times.add(name, (clock() - began) / calls)
     return times

@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.support.wire import Background, Received, answer, config, echo, in_loop, serve, until, wait_until
 
-from holdfast import ClientConfig, PoolTimeoutError, ResilientClient
+from holdfast import PoolTimeoutError, ResilientClient
 from holdfast.testing import FaultTransport, Step
+from tests.support.wire import Background, Received, answer, config, echo, in_loop, serve, until, wait_until
 
 NOWHERE = "http://service.test"
 
@@ -438,7 +438,7 @@ async def test_a_thousand_cancelled_calls_leave_nothing_behind() -> None:
         )
         client = ResilientClient(settings)
         await client._ensure_initialized()
-        before = set(os.listdir("/proc/self/fd"))
+        before = set(Path("/proc/self/fd").iterdir())
         cancelled = 0
         for _ in range(10):
             calls = [client.get("/") for _ in range(100)]
@@ -456,7 +456,7 @@ async def test_a_thousand_cancelled_calls_leave_nothing_behind() -> None:
         await until(lambda: server.open_connections <= 20)
         await client.close()
         await until(lambda: server.open_connections == 0)
-        await until(lambda: len(set(os.listdir("/proc/self/fd")) - before) == 0)
+        await until(lambda: len(set(Path("/proc/self/fd").iterdir()) - before) == 0)
 
 
 @in_loop

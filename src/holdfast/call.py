@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import sys
 import warnings
+from asyncio import current_task
 from asyncio.events import _get_running_loop  # in its __all__, and three times as fast as get_running_loop in a try
 from collections.abc import Callable, Coroutine, Generator
 from enum import Enum
@@ -38,16 +39,12 @@ _NEW, _RUNNING, _DONE = State.NEW, State.RUNNING, State.DONE
 class Source(Protocol):
     """What a call is made by: it gives the flow, when the call is sent, and what drives it."""
 
-    def flow(self, request: Any, *, sync: bool) -> Flow[Any]:
-        """The flow of a call for this request. May raise, if the request cannot be built."""
+    def start(self, request: Any, task: asyncio.Task[Any], owner: Call[Any]) -> Coroutine[Any, Any, Any]:
+        """Prepares a request. Returns what sends it in the current task, and ends with what `owner.finish` returns."""
         ...
 
-    def drive(self, flow: Flow[Any], task: asyncio.Task[Any], owner: Call[Any]) -> Coroutine[Any, Any, Any]:
-        """Runs the flow in the current task, and ends with what `owner.finish` makes of its result."""
-        ...
-
-    def drive_sync(self, flow: Flow[Any]) -> Any:
-        """Runs the flow on this thread."""
+    def run(self, request: Any) -> Any:
+        """Prepares a request and sends it on this thread. Returns what its flow does."""
         ...
 
     def error(self, stop: Stop) -> Exception:
@@ -99,7 +96,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     def _start(self) -> Coroutine[Any, Any, T]:
         """Prepares the request, in the task that is about to send it. Returns the coroutine that does."""
-        task = _current_task()
+        task = None if _get_running_loop() is None else current_task()
         if task is None:
             raise RuntimeError(
                 "a Holdfast call can only be awaited under asyncio; trio is not supported yet. "
@@ -111,12 +108,12 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             return self._again()
         self._state = _RUNNING
         try:
-            flow = source.flow(self.request, sync=False)
-            self._task = task
-            coroutine = self._coroutine = source.drive(flow, task, self)
+            coroutine = source.start(self.request, task, self)
         except BaseException as error:
             self.fail(error)
             raise
+        self._task = task
+        self._coroutine = coroutine
         return coroutine
 
     def finish(self, value: Any) -> T:
@@ -222,7 +219,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             return self._stored()
         self._state = _RUNNING
         try:
-            return self.finish(source.drive_sync(source.flow(self.request, sync=True)))
+            return self.finish(source.run(self.request))
         except BaseException as error:
             self.fail(error)
             raise
@@ -338,7 +335,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
 
 def _current_task() -> asyncio.Task[Any] | None:
-    return None if _get_running_loop() is None else asyncio.current_task()
+    return None if _get_running_loop() is None else current_task()
 
 
 def _unsent() -> Generator[None]:

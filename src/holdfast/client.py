@@ -88,7 +88,7 @@ class ResilientClient:
         )
         self._defaults: Mapping[str, Any] = _NONE
         for warning in config.lint(_blocks(http_client, transport)):
-            logs.warn(f"configuration: {warning.message}", code=warning.code, fields=warning.fields)
+            logs.found(warning.message, code=warning.code, fields=warning.fields)
 
     # Requests
 
@@ -262,7 +262,7 @@ class ResilientClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _Closing(self._assembly).drive_sync(None)
+        _Closing(self._assembly).run(None)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open"
@@ -275,10 +275,7 @@ class _Closing:
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
 
-    def flow(self, request: Any, *, sync: bool) -> Any:
-        return None
-
-    async def drive(self, flow: Any, task: Any, owner: Call[None]) -> None:
+    async def start(self, request: Any, task: Any, owner: Call[None]) -> None:
         try:
             self._assembly.shut()
             await self._assembly.connections.aclose()
@@ -287,7 +284,7 @@ class _Closing:
             raise
         owner.finish(None)
 
-    def drive_sync(self, flow: Any) -> None:
+    def run(self, request: Any) -> None:
         self._assembly.shut()
         self._assembly.connections.close()
 

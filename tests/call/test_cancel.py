@@ -467,7 +467,7 @@ def abandoned(*calls: Call[Any]) -> tuple[asyncio.AbstractEventLoop, list[asynci
     loop = VirtualLoop()
     loop.set_exception_handler(lambda loop, context: None)
     tasks = [loop.create_task(call) for call in calls]
-    loop.run_until_complete(asyncio.sleep(1))
+    loop.run_until_complete(asyncio.sleep(0.1))
     loop.close()
     return loop, tasks
 

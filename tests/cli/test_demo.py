@@ -14,11 +14,11 @@ import time
 
 import httpx2
 import pytest
-from tests.support.serving import command, environment
 
 from holdfast.cli.acts import ACTS, BARE, HOLDFAST, Flaky, Outage, Overload, Server, Tally, play
 from holdfast.cli.screen import Screen
-from holdfast.cli.stage import Counted, Limited, Stage, test_server
+from holdfast.cli.stage import Counted, Limited, Stage, flaky_server
+from tests.support.serving import command, environment
 
 pytestmark = pytest.mark.loopback
 
@@ -117,7 +117,7 @@ def test_a_wrong_length_is_named(seconds):
 
 
 def test_the_servers_of_the_stage_answer_without_delay_and_count_only_the_work():
-    counted = [Counted(test_server()), Counted(test_server())]
+    counted = [Counted(flaky_server()), Counted(flaky_server())]
     with Stage(counted) as stage, httpx2.Client(trust_env=False) as client:
         first, second = stage.urls
         before = time.monotonic()
@@ -132,7 +132,7 @@ def test_the_servers_of_the_stage_answer_without_delay_and_count_only_the_work()
 
 
 def test_the_limited_server_tells_its_limit():
-    with Stage([Limited(test_server(), 3, 1)]) as stage, httpx2.Client(trust_env=False) as client:
+    with Stage([Limited(flaky_server(), 3, 1)]) as stage, httpx2.Client(trust_env=False) as client:
         answers = [client.get(f"{stage.urls[0]}/msg") for _ in range(5)]
         assert [one.status_code for one in answers] == [200, 200, 200, 429, 429]
         assert [one.headers["RateLimit"] for one in answers][::3] == ['"demo";r=2;t=1', '"demo";r=0;t=1']
@@ -145,7 +145,7 @@ def test_the_limited_server_tells_its_limit():
 def test_both_sides_get_the_same_calls():
     act = Flaky(0.05)
     act.calls = 12
-    counted = {name: Counted(test_server()) for name in (BARE, HOLDFAST)}
+    counted = {name: Counted(flaky_server()) for name in (BARE, HOLDFAST)}
     with Stage(list(counted.values())) as stage:
         servers = {name: Server(url, app) for (name, app), url in zip(counted.items(), stage.urls, strict=True)}
         asyncio.run(play(act, servers))
@@ -154,7 +154,7 @@ def test_both_sides_get_the_same_calls():
 
 
 def test_percentiles_are_of_the_calls_that_succeeded():
-    tally = Tally(100, Counted(test_server()))
+    tally = Tally(100, Counted(flaky_server()))
     assert tally.percentile(0.5) is None
     tally.seconds = [0.001 * number for number in range(100, 0, -1)]
     tally.failures["500"] += 7
@@ -185,7 +185,7 @@ def test_what_is_configured_is_what_is_said(kind):
 
 def test_without_a_single_success_there_is_still_a_table(capsys):
     act = Overload(1.0)
-    act.tallies = {name: Tally(act.calls, Counted(test_server())) for name in (BARE, HOLDFAST)}
+    act.tallies = {name: Tally(act.calls, Counted(flaky_server())) for name in (BARE, HOLDFAST)}
     act.tallies[BARE].failures["429"] = act.calls
     Screen().results([act])
     out = capsys.readouterr().out

@@ -16,14 +16,13 @@ def test_everything_comes_back(crowd: Crowd):
         assert not found, f"{what}: {'; '.join(found)}"
         thrown += 1
     assert thrown == points(crowd) * len(MOMENTS) * len(ERRORS)
-    print(f"{points(crowd)} points, {thrown} throws")
 
 
 def test_that_many_points_are_there():
     """Shown with ``pytest -rP``."""
     figures = {crowd.name: points(crowd) for crowd in ALL}
     total = sum(figures.values())
-    print(f"{total} points in {len(figures)} runs, {total * len(MOMENTS) * len(ERRORS)} throws")
+    print(f"{total} points in {len(figures)} runs, {total * len(MOMENTS) * len(ERRORS)} throws")  # noqa: T201
     assert len(SCENARIOS) + len(CROWDS) == len(ALL) == len(figures), "two have the same name"
     assert total > 300
     assert sum(figures[crowd.name] for crowd in CROWDS) > 120

@@ -394,6 +394,25 @@ def test_who_gives_up_waiting_for_a_reset_takes_nothing_along():
     assert waits(limiter, 2) == [0.0, 10.0]
 
 
+def test_who_gives_up_waiting_for_a_reset_leaves_the_bucket_as_it_was():
+    limiter = limiter_of(2.0, burst=3)
+    assert waits(limiter, 2) == [0.0, 0.0]
+    limiter.paced(1, 10.0, 0.0)
+    assert waits(limiter, 4)[0] == 0.0
+    for _ in range(4):
+        limiter.give_back(0.0)
+    assert waits(limiter, 2, now=0.5) == [0.0, 9.5]
+
+
+def test_those_who_still_wait_for_a_reset_are_not_forgotten_when_others_give_up():
+    limiter = limiter_of(2.0, burst=1)
+    limiter.paced(0, 10.0, 0.0)
+    assert waits(limiter, 4) == pytest.approx([10.0, 10.5, 11.0, 11.5])
+    for _ in range(3):
+        limiter.give_back(1.0)
+    assert limiter.retry_after(2.0) == pytest.approx(8.5)
+
+
 def test_a_permission_of_an_earlier_window_adds_nothing_to_this_one():
     limiter = limiter_of()
     limiter.paced(5, 2.0, 0.0)
@@ -623,6 +642,8 @@ def test_nobody_waits_longer_than_the_rate_asks_for(rate, burst, plan):
 
 
 @given(rates, bursts, plans, st.integers(1, 8), st.sampled_from([0.0, 0.05, 1.0, 4.0]))
+@example(0.5, None, [(0.0, ("paced", 1, 0.2))], 2, 0.0)
+@example(0.5, None, [(0.0, ("paced", 2, 0.2))], 3, 0.0)
 def test_abandoned_reservations_lose_nothing(rate, burst, plan, number, later):
     """Two limiters with the same past: who waited and gave up at one of them leaves it like the other."""
     one, other = limiter_of(rate, burst), limiter_of(rate, burst)

@@ -138,12 +138,12 @@ def caught() -> str:
 def test_a_dropped_give_back_is_caught(place: Place):
     with mutated(place):
         found = caught()
-    print(f"line {place.line} of {place.module}.py, dropped {place.text}: {found}")
+    print(f"line {place.line} of {place.module}.py, dropped {place.text}: {found}")  # noqa: T201  # shown with pytest -rP
     assert found, f"nobody misses {place.text} in line {place.line} of {place.module}.py"
 
 
 def test_nothing_is_missing_without_mutants():
     assert not caught()
     names = {place.text.rpartition("(")[0].rpartition(".")[2] for place in PLACES}
-    print(f"{len(PLACES)} mutants")
+    print(f"{len(PLACES)} mutants")  # noqa: T201
     assert {"leave", "abandon", "give_back", "refund", "hand_over", "land", "settle"} <= names

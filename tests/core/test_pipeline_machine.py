@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -18,9 +17,8 @@ from holdfast.core.effects import Child, Failed, Flow, Io, Job, Park, Spawn
 from holdfast.core.flow import Pipeline
 from holdfast.core.limiter import Limiter, LimiterPolicy
 from holdfast.core.outcome import Kind, Outcome
-from holdfast.core.ports import CacheUse, Frozen
+from holdfast.core.ports import CacheUse, Frozen, Ports
 from holdfast.core.ports import Plan as CallPlan
-from holdfast.core.ports import Ports
 from holdfast.core.retry import RetryPolicy
 from tests.support.throwing import ERRORS, Plan, Tap, breakers_of, count, missing
 
@@ -33,21 +31,21 @@ class Reply:
         self.pace = pace
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The connection broke."""
 
 
-class Unsent(Exception):
+class UnsentError(Exception):
     """There was no connection."""
 
 
-class Late(Exception):
+class LateError(Exception):
     """The deadline passed."""
 
 
 _KINDS = {200: Kind.OK, 203: Kind.OK, 302: Kind.OK, 401: Kind.REJECTED, 404: Kind.REJECTED, 429: Kind.THROTTLED,
           500: Kind.SERVER_ERROR, 503: Kind.UNAVAILABLE}  # fmt: skip
-_LOST = {Lost: Kind.LOST, Unsent: Kind.UNSENT, Late: Kind.LATE}
+_LOST = {LostError: Kind.LOST, UnsentError: Kind.UNSENT, LateError: Kind.LATE}
 
 
 def _classify(job: Job, reply: Any) -> Outcome:
@@ -265,7 +263,7 @@ class PipelineMachine(RuleBasedStateMachine):
     def answer(self, pick: int, status: int, paced: bool) -> None:
         self._reply(pick, Reply(status, (0, 2.0) if paced and status == 200 else None))
 
-    @rule(pick=_PICK, error=st.sampled_from([Lost, Unsent]))
+    @rule(pick=_PICK, error=st.sampled_from([LostError, UnsentError]))
     def break_off(self, pick: int, error: type[Exception]) -> None:
         self._reply(pick, Failed(error()))
 
@@ -273,7 +271,7 @@ class PipelineMachine(RuleBasedStateMachine):
         one = self._at(Job, pick)
         if one is not None:
             late = self.now >= one.effect.deadline
-            self._step(one, one.flow.send, Failed(Late()) if late else reply)
+            self._step(one, one.flow.send, Failed(LateError()) if late else reply)
 
     @rule(pick=_PICK)
     def perform(self, pick: int) -> None:
@@ -420,7 +418,5 @@ _PREDICATES: dict[str, Callable[[Outcome], bool | None] | None] = {
     "ok": lambda outcome: True if outcome.status in (200, 500) else None,
     "raises": _raises,
 }
-
-assert asyncio.CancelledError in ERRORS
 
 TestPipeline = PipelineMachine.TestCase

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -79,7 +80,8 @@ class Colour:
         async def main() -> T:
             return await coroutine
 
-        return self._runner.run(main())
+        # In the context of the caller: a runner would else stay in that of its first run.
+        return self._runner.run(main(), context=contextvars.copy_context())
 
     def close(self) -> None:
         for client in self._clients:

@@ -1,4 +1,4 @@
-"""Many flows in one pipeline, under virtual time: what can meet in one, so that an exception is thrown into the middle of it."""
+"""Many flows in one pipeline under virtual time, for an exception to be thrown into the middle of them."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ CROWDS: Final = (
     ),
     _crowd(
         "credentials that are renewed in a queue",
-        [Step(401, headers=_CHALLENGE, delay=1), Step(401, headers=_CHALLENGE, delay=1), Step(503, delay=1), Step(delay=1)],
+        [*[Step(401, headers=_CHALLENGE, delay=1)] * 2, Step(503, delay=1), Step(delay=1)],
         _call(0, auth=httpx2.DigestAuth("ada", "1")),
         _call(0.5, auth=httpx2.DigestAuth("ada", "2")),
         _call(0.7, "POST", auth=httpx2.BasicAuth("ada", "3")),
@@ -158,7 +158,7 @@ CROWDS: Final = (
     ),
     _crowd(
         "streams that a predicate sends back",
-        [Step(202, content=b"wait", delay=1), 500, Step(302, headers={"Location": "/there"}), Step(content=b"a", delay=1)],
+        [Step(202, content=b"-", delay=1), 500, Step(302, headers={"Location": "/b"}), Step(content=b"a", delay=1)],
         _call(0, stream=True),
         _call(0.5, stream=True),
         _call(0.6),

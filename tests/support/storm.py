@@ -14,16 +14,17 @@ from holdfast.core.outcome import Stop
 from holdfast.testing import Step, VirtualClient, VirtualTime
 
 URL = "https://api.example.com"
-_RETRY = {"max_attempts": 5, "min_wait_seconds": 0.5, "max_wait_seconds": 4.0}
 _NO_BREAKER = CircuitBreakerConfig(enabled=False)
 
-NAIVE: Final = ClientConfig(base_url=URL, retry=RetryConfig(**_RETRY, budget=None), circuit_breaker=_NO_BREAKER)
-BUDGETED: Final = ClientConfig(
-    base_url=URL, retry=RetryConfig(**_RETRY, budget=RetryBudgetConfig(floor=1)), circuit_breaker=_NO_BREAKER
-)
-GUARDED: Final = ClientConfig(
-    base_url=URL, retry=BUDGETED.retry, circuit_breaker=CircuitBreakerConfig(recovery_timeout=10.0)
-)
+
+def _config(budget: RetryBudgetConfig | None, breaker: CircuitBreakerConfig) -> ClientConfig:
+    retry = RetryConfig(max_attempts=5, min_wait_seconds=0.5, max_wait_seconds=4.0, budget=budget)
+    return ClientConfig(base_url=URL, retry=retry, circuit_breaker=breaker)
+
+
+NAIVE: Final = _config(None, _NO_BREAKER)
+BUDGETED: Final = _config(RetryBudgetConfig(floor=1), _NO_BREAKER)
+GUARDED: Final = _config(RetryBudgetConfig(floor=1), CircuitBreakerConfig(recovery_timeout=10.0))
 """Five attempts without and with a budget, and with a circuit breaker besides."""
 
 

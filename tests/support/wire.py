@@ -187,7 +187,7 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
 
 def config(url: str, **settings: Any) -> ClientConfig:
     """A configuration whose retries wait for next to nothing."""
-    retry = {"min_wait_seconds": 0.0, "max_wait_seconds": 0.01, "jitter": False, **settings.pop("retry", {})}
+    retry: Any = {"min_wait_seconds": 0.0, "max_wait_seconds": 0.01, "jitter": False, **settings.pop("retry", {})}
     defaults: dict[str, Any] = {"trust_env": False, "logging": {"level": "CRITICAL"}}
     return ClientConfig(base_url=url, retry=retry, **{**defaults, **settings})
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import h2.config
@@ -104,10 +105,11 @@ class _Http2(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for event in self._h2.receive_data(data):
             if isinstance(event, h2.events.RequestReceived):
-                path = dict(event.headers or [])[":path"]  # type: ignore[call-overload]
-                self._server.paths.append(str(path))
+                headers: Any = event.headers
+                path = dict(headers)[":path"]
+                self._server.paths.append(path)
                 assert event.stream_id is not None
-                self._waiting.append((event.stream_id, str(path)))
+                self._waiting.append((event.stream_id, path))
         self._server.peak = max(self._server.peak, len(self._waiting))
         if len(self._waiting) >= self._together:
             for stream, path in self._waiting:

@@ -37,7 +37,8 @@ def test_every_scenario_has_a_name_of_its_own():
 def test_a_wrong_expectation_is_noticed(run: Callable[[Scenario], Run]):
     calls = (CallSpec(200, 1), CallSpec("NotFoundError", at=None))
     scenario = Scenario("not so", [503, Step(404)], calls, config=SCENARIOS[0].config)
-    assert run(scenario) == Run((Result("NotFoundError", 2), Result("NotFoundError", 1)), 3) != scenario.expected
+    assert run(scenario) == Run((Result("NotFoundError", 2), Result("NotFoundError", 1)), 3)
+    assert run(scenario) != scenario.expected
 
 
 def test_a_result_keeps_the_exception_for_people():
@@ -49,5 +50,7 @@ def test_a_result_keeps_the_exception_for_people():
 @pytest.mark.parametrize("run", [_run_async, run_sync, run_virtual], ids=["async", "sync", "virtual"])
 def test_a_delay_ends_with_the_read_timeout(run: Callable[[Scenario], Run]):
     """As it would over a socket; without that, no deadline could be tried in sync use."""
-    slow = Scenario("slow", [Step(delay=60.0)], (CallSpec("APITimeoutError", options={"timeout": 0.01, "retry": None}),))
+    slow = Scenario(
+        "slow", [Step(delay=60.0)], (CallSpec("APITimeoutError", options={"timeout": 0.01, "retry": None}),)
+    )
     assert run(slow) == slow.expected

@@ -45,7 +45,11 @@ def test_a_wait_ends_once_by_waking_or_by_time():
         return [first, at, second, world.now]
 
     fiber = world.start(waits(), _nobody)
-    world.at(3.0, lambda: waiter.wake("x"))
+
+    def wakes() -> None:
+        assert waiter.wake("x")
+
+    world.at(3.0, wakes)
     world.run()
     # The end of the first wait, planned for 10, is stale and wakes nobody out of the second.
     assert fiber.result == [True, 3.0, False, 20.0]

@@ -22,7 +22,7 @@ from holdfast import (
     ResilientClient,
     RetryConfig,
 )
-from holdfast.cli.stage import WORK, Counted, Limited, test_server
+from holdfast.cli.stage import WORK, Counted, Limited, flaky_server
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -37,6 +37,7 @@ CALL = f"{WORK}?delay=20"
 
 _POOL = 50  # connections, for both; that of Holdfast has the size of its bulkhead
 _READ_SECONDS = 15.0
+_PATIENCE = 60.0  # for setting the servers up, on a machine that is busy
 
 Send = Callable[[str], Awaitable[httpx2.Response]]
 
@@ -125,7 +126,7 @@ class Act(ABC):
 
     def app(self) -> ASGIApp:
         """What each side gets a server of its own of."""
-        return test_server()
+        return flaky_server()
 
     async def prepare(self, admin: httpx2.AsyncClient) -> None:
         """Sets the server up, before the first call."""
@@ -202,7 +203,7 @@ class Outage(Act):
         refused = hold.failures["CircuitOpenError"]
         return (
             f"{_failed(hold, bare)}, for nobody gets answers from a server that is down; but it had to refuse {spared} "
-            f"requests instead of {wasted}, because Holdfast's breaker failed {refused} calls at once, sending nothing, "
+            f"requests instead of {wasted}, because Holdfast's breaker failed {refused} calls at once, unsent, "
             "until a probe found the server well."
         )
 
@@ -222,7 +223,7 @@ class Overload(Act):
         self.limit = self.per_second * self.window
 
     def app(self) -> ASGIApp:
-        return Limited(test_server(), self.limit, self.window)
+        return Limited(flaky_server(), self.limit, self.window)
 
     @property
     def trouble(self) -> str:
@@ -273,7 +274,7 @@ async def play(act: Act, servers: Mapping[str, Server]) -> None:
 async def _side(
     act: Act, url: str, sender: AbstractAsyncContextManager[Send], tally: Tally, ready: asyncio.Barrier
 ) -> None:
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as admin, sender as send:
+    async with httpx2.AsyncClient(base_url=url, timeout=_PATIENCE, trust_env=False) as admin, sender as send:
         await act.prepare(admin)
         await send("/health")
         await ready.wait()

@@ -21,7 +21,7 @@ from holdfast.servers.flaky.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["WORK", "Counted", "Limited", "Stage", "test_server"]
+__all__ = ["WORK", "Counted", "Limited", "Stage", "flaky_server"]
 
 WORK = "/msg"
 """The path that the demo calls; what goes elsewhere sets a server up and is not counted."""
@@ -29,7 +29,7 @@ WORK = "/msg"
 _START_SECONDS = 20.0
 
 
-def test_server() -> ASGIApp:
+def flaky_server() -> ASGIApp:
     """The failure test server with its own defaults, whatever the environment says, and with failure injection."""
     return FaultInjection(create_app(Settings.model_construct()))
 

@@ -6,17 +6,21 @@ Observers get them outside the client's lock, in order, after the step in which 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What all events carry: which call (`request_id`), on which endpoint, in which origin's state."""
+    """What all events carry: which call (`request_id`), on which endpoint, in which origin's state.
+
+    `correlation_id` is the id of the request that the program was serving meanwhile, empty if it was none.
+    """
 
     request_id: str
     route: str
     origin: str
+    correlation_id: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

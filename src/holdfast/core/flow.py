@@ -343,7 +343,7 @@ class Pipeline:
             yield from self._sleep(ports.now() + delay)
         if self._ending():
             return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
-        if breaker is not None and not self._count_attempts and breaker.interrupted(ticket):
+        if breaker is not None and not breaker.closed and not self._count_attempts and breaker.interrupted(ticket):
             return self._refused(job, breaker, outcome)
         return None
 
@@ -366,14 +366,21 @@ class Pipeline:
             return self._ended(job, Reason.CLOSED, last, "the client was closed")
         ports = self.ports
         limiter = state.limiter
+        clock = ports.now
+        now = clock()
         counted = not limiter.idle
-        waiter = None if counted else self.bulkhead.enter()
-        if counted or waiter is not None:
-            stop = yield from self._admitted(job, limiter if counted else None, waiter, last)
+        if counted and limiter.reserve(now, 0.0) is None:
+            stop = yield from self._token(job, limiter, last)
             if stop is not None:
                 return stop
-        clock = ports.now
-        job.began = now = clock()
+            now = clock()
+        waiter = self.bulkhead.enter()
+        if waiter is not None:
+            stop = yield from self._queued(job, limiter if counted else None, waiter, last)
+            if stop is not None:
+                return stop
+            now = clock()
+        job.began = now
         left = job.deadline - now
         if left < job.longest:
             if left <= 0.0:
@@ -390,11 +397,12 @@ class Pipeline:
                 ports.emit(AttemptStarted(job.id, job.route, job.key, job.attempts))
             reply = yield job
             status = reply.status_code
-            if job.follow and 300 <= status < 400:
-                reply = yield from ports.follow(job, reply)
-                status = reply.status_code
-            if status >= 400 and job.stream:
-                reply = yield Io(ports.load, reply, job.deadline)
+            if status >= 300:
+                if job.follow and status < 400:
+                    reply = yield from ports.follow(job, reply)
+                    status = reply.status_code
+                if status >= 400 and job.stream:
+                    reply = yield Io(ports.load, reply, job.deadline)
         except BaseException:
             self.bulkhead.leave()
             raise
@@ -411,17 +419,8 @@ class Pipeline:
                 limiter.paced(pace[0], pace[1], clock())
         return reply
 
-    def _admitted(
-        self, job: Job, limiter: Limiter | None, waiter: Waiter | None, last: Outcome | None
-    ) -> Flow[Stop | None]:
-        """Waits for a token, if there is a `limiter`, and for a slot. With neither taken, the `Stop` that says why."""
-        if limiter is not None:
-            stop = yield from self._token(job, limiter, last)
-            if stop is not None:
-                return stop
-            waiter = self.bulkhead.enter()
-        if waiter is None:
-            return None
+    def _queued(self, job: Job, limiter: Limiter | None, waiter: Waiter, last: Outcome | None) -> Flow[Stop | None]:
+        """Waits for a slot. Without one, the token of `limiter` goes back, and the `Stop` says why."""
         try:
             stop = yield from self._slot(job, waiter, last)
         except BaseException:

@@ -53,11 +53,13 @@ class Limiter:
     """
 
     __slots__ = (
+        "_before",
         "_blocked",
         "_booked",
         "_burst",
         "_debt",
         "_first_end",
+        "_held_up",
         "_left",
         "_policy",
         "_streak",
@@ -73,7 +75,9 @@ class Limiter:
         self.rate = policy.rate
         self._burst = float(max(policy.burst or policy.rate or 1, 1))
         self._debt = 0.0  # tokens taken and not yet flown in again, at _updated; above burst - 1 there is a wait
-        self._updated = 0.0  # in the future, if that is when the server lets those through who wait
+        self._updated = 0.0  # in the future, if that is when the server lets those through who wait: so many, and
+        self._held_up = 0
+        self._before = (0.0, 0.0)  # the two figures before they came
         self._streak = 0
         self._left = 0  # sends that the server allows until _window_end; below 0 for those who wait for it
         self._taken = 0  # of these, reserved since the server told last
@@ -93,6 +97,11 @@ class Limiter:
         if wait > max_wait:
             return None
         if self.rate is not None:
+            if start > now:
+                if self._updated <= now:
+                    self._before = self._debt, self._updated
+                    self._held_up = 0
+                self._held_up += 1
             self._debt = debt + 1.0
             self._updated = start
         if self._window_end > now:
@@ -109,8 +118,14 @@ class Limiter:
         if self._booked:
             self._booked.pop()
         if self.rate is not None:
-            self._refill(now)
-            self._debt = max(self._debt - 1.0, 0.0)
+            if self._updated > now:
+                self._held_up -= 1
+            if self._updated > now and self._held_up <= 0:
+                # Nobody is left of those who wait for the server: it is as if they had not come.
+                self._debt, self._updated = self._before
+            else:
+                self._refill(now)
+                self._debt = max(self._debt - 1.0, 0.0)
         if self._window_end > now and self._taken:
             self._left += 1
             self._taken -= 1

@@ -9,6 +9,7 @@ import random
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -24,6 +25,7 @@ from holdfast.core.flow import Pipeline
 from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import Stop
 from holdfast.core.ports import Plan, Ports
+from holdfast.http import context
 from holdfast.http.classify import Classifier
 from holdfast.http.connections import Connections
 from holdfast.http.content import BodyLimitError, read, read_sync, with_content
@@ -108,7 +110,7 @@ class Assembly:
             freeze=storage.freeze,
             thaw=storage.thaw,
             verbosity=(lambda: 2) if observers else verbosity,
-            emit=self.runtime.pending.append,
+            emit=self._emit,
             record=record,
         )
         breaker, retry, limit = config.circuit_breaker, config.retry, config.rate_limit
@@ -179,13 +181,17 @@ class Assembly:
             closed=lambda: self.pipeline.closed,
         )
 
-    def drive(self, flow: Flow[Any], task: asyncio.Task[Any], owner: Owner) -> Coroutine[Any, Any, Any]:
-        """Runs a flow in the current task."""
-        return self.connections.driver(task.get_loop()).drive(flow, task, owner)
+    def start(self, prepared: Prepared, task: asyncio.Task[Any], owner: Owner) -> Coroutine[Any, Any, Any]:
+        """Prepares a request. Returns what sends it in the current task."""
+        loop = task.get_loop()
+        driver = self.connections.last
+        if driver is None or driver.loop is not loop:
+            driver = self.connections.driver(loop)
+        return driver.drive(self.flow(prepared, sync=False), task, owner)
 
-    def drive_sync(self, flow: Flow[Any]) -> Any:
-        """Runs a flow on this thread."""
-        return self.connections.sync_driver().drive(flow)
+    def run(self, prepared: Prepared) -> Any:
+        """Prepares a request and sends it on this thread."""
+        return self.connections.sync_driver().drive(self.flow(prepared, sync=True))
 
     def error(self, stop: Stop) -> Exception:
         """The exception for a call that was stopped."""
@@ -210,6 +216,11 @@ class Assembly:
         self.ids.renew()
         self.random.seed()
         self.pipeline.reset()
+
+    def _emit(self, event: Event) -> None:
+        """Takes an event of a flow, which is stepped in the context of its caller."""
+        serving = context.serving.get()
+        self.runtime.pending.append(event if serving is None else replace(event, correlation_id=serving[0]))
 
     def _changed(self, key: str) -> Callable[[str, str, float], None]:
         """What a breaker reports its changes to."""

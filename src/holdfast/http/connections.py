@@ -31,6 +31,9 @@ class Connections:
     Args:
         http_client: the caller's own `httpx2.AsyncClient` or `httpx2.Client`; stays open when this is closed.
         transport: the caller's own transport of either colour, or of both; closed with this.
+
+    Attributes:
+        last: the driver that was asked for last, most likely the one that is needed next.
     """
 
     def __init__(
@@ -51,24 +54,19 @@ class Connections:
         # Reentrant, for the garbage collector may run inside, and with it finalizers that use the client.
         self._making = threading.RLock()
         runtime.tidy = self.let_go
-        self._last: AsyncDriver | None = None
-        self._last_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self.last: AsyncDriver | None = None
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = weakref.WeakKeyDictionary()
         self._sync: SyncDriver | None = None
 
     def driver(self, loop: asyncio.AbstractEventLoop) -> AsyncDriver:
         """The driver for the running event loop."""
-        last = self._last_loop
-        if last is not None and last() is loop and self._last is not None:
-            return self._last
         with self._making:
             driver = self._by_loop.get(loop)
             if driver is None:
                 self.let_go()
                 driver = AsyncDriver(self._runtime, self._async_engine(), loop)
                 self._by_loop[loop] = driver
-            self._last_loop = weakref.ref(loop)
-            self._last = driver
+            self.last = driver
         return driver
 
     def let_go(self) -> None:
@@ -78,8 +76,8 @@ class Connections:
             if not closed:
                 return
             drivers = [self._by_loop.pop(loop) for loop in closed]
-            if self._last in drivers:
-                self._last = self._last_loop = None
+            if self.last in drivers:
+                self.last = None
         abandoned = any(driver.deadlines.busy for driver in drivers)
         del closed, drivers
         if abandoned:
@@ -177,7 +175,7 @@ class Connections:
         with self._making:
             drivers = list(self._by_loop.items())
             self._by_loop.clear()
-            self._last = self._last_loop = None
+            self.last = None
         return drivers
 
     def forget(self) -> None:
@@ -185,7 +183,7 @@ class Connections:
         self._making = threading.RLock()
         _orphans.append((os.getpid(), self._by_loop, self._sync))
         self._by_loop = weakref.WeakKeyDictionary()
-        self._last = self._last_loop = None
+        self.last = None
         self._sync = None
 
 

@@ -5,11 +5,13 @@ The reading itself is two small loops, one per colour; what is allowed is decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import httpx2
 
 from holdfast.http.headers import Raw, content_codings
+from holdfast.http.inflate import CODINGS as INFLATED
+from holdfast.http.inflate import InflateError, Inflater
 
 
 class BodyLimitError(Exception):
@@ -25,25 +27,50 @@ class Reader:
         self._size = 0
         self._chunks: list[bytes] = []
         self.plain = False
+        self._inflater: Inflater | None = None
         raw = response.headers.raw
         codings = refuse_stacked(raw)
-        if response.request.method == "HEAD" or cap is None:
+        if response.request.method == "HEAD":
+            self.plain = True
+            return
+        if codings and codings[0] in INFLATED:
+            self._inflater = Inflater(codings[0])
+        elif cap is None:
             self.plain = True
             return
         length = _declared_length(raw)
-        if length is not None:
+        if length is not None and cap is not None:
             if length > cap:
                 raise self._too_large(f"{length} bytes were announced")
             # What was announced is enforced by the HTTP parser below, so there is nothing left to count, unless
             # chunks take precedence over it (RFC 9112, section 6.3).
             self.plain = not codings and "transfer-encoding" not in response.headers
 
+    def chunks(self) -> Iterator[bytes]:
+        """What to feed: the body as it comes if it is decoded here, else as httpx2 has decoded it."""
+        return self._response.iter_bytes() if self._inflater is None else self._response.iter_raw()
+
+    def chunks_async(self) -> AsyncIterator[bytes]:
+        """As `chunks`, under asyncio."""
+        return self._response.aiter_bytes() if self._inflater is None else self._response.aiter_raw()
+
     def feed(self, chunk: bytes) -> None:
-        """Takes a decoded chunk.
+        """Takes a chunk.
 
         Raises:
             BodyLimitError: that was too much.
+            httpx2.DecodingError: it cannot be decoded.
         """
+        if self._inflater is None:
+            self._take(chunk)
+            return
+        try:
+            for piece in self._inflater.feed(chunk):
+                self._take(piece)
+        except InflateError as error:
+            raise httpx2.DecodingError(str(error), request=self._response.request) from None
+
+    def _take(self, chunk: bytes) -> None:
         self._size += len(chunk)
         if self._cap is not None and max(self._size, self._response.num_bytes_downloaded) > self._cap:
             raise self._too_large(f"{self._size} bytes were decoded so far")
@@ -55,7 +82,16 @@ class Reader:
         )
 
     def finish(self) -> httpx2.Response:
-        """The response with the body that was fed."""
+        """The response with the body that was fed.
+
+        Raises:
+            httpx2.DecodingError: the body is not complete.
+        """
+        if self._inflater is not None:
+            try:
+                self._inflater.finish()
+            except InflateError as error:
+                raise httpx2.DecodingError(str(error), request=self._response.request) from None
         return with_content(self._response, b"".join(self._chunks))
 
 
@@ -127,7 +163,7 @@ async def read(response: httpx2.Response, cap: int | None) -> httpx2.Response:
         if reader.plain:
             await response.aread()
             return response
-        async for chunk in response.aiter_bytes():
+        async for chunk in reader.chunks_async():
             reader.feed(chunk)
         return reader.finish()
     except BaseException:
@@ -144,7 +180,7 @@ def read_sync(response: httpx2.Response, cap: int | None) -> httpx2.Response:
         if reader.plain:
             response.read()
             return response
-        for chunk in response.iter_bytes():
+        for chunk in reader.chunks():
             reader.feed(chunk)
         return reader.finish()
     except BaseException:

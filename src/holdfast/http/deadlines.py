@@ -20,9 +20,9 @@ class DeadlineTable:
     """Cancels the tasks that are still busy with something when its deadline has passed.
 
     Attributes:
-        busy: which task is busy with what. An entry is made by ``busy[it] = task``, followed by `arm` if its deadline is
-            earlier than `next`, and taken out by ``del``: method calls would cost as much as the rest. The timer then
-            stays where it is, and finds nothing.
+        busy: which task is busy with what. An entry is made by ``busy[it] = task``, followed by `arm` if its deadline
+            is earlier than `next`, and taken out by ``del``: method calls would cost as much as the rest. The timer
+            then stays where it is, and finds nothing.
         expired: what was interrupted.
         next: when the timer fires.
     """

@@ -34,10 +34,10 @@ class AsyncDriver:
         self.engine = engine
         self.deadlines = DeadlineTable(loop)
         self._runtime = runtime
-        self._loop = loop
+        self.loop = loop
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def drive(  # noqa: C901, PLR0912, PLR0915  # one loop, a branch per effect
+    async def drive(  # noqa: C901, PLR0915  # one loop, a branch per effect
         self, flow: Flow[Any], task: asyncio.Task[Any], owner: Owner | None = None
     ) -> Any:
         """Runs `flow` to its end, in the current `task`, and returns its result, or what `owner` makes of it.
@@ -117,7 +117,7 @@ class AsyncDriver:
                     late = False
             return result if owner is None else owner.finish(result)
         except BaseException as error:
-            # Ctrl-C outside of the flow, as in an observer, leaves it where it was; to one that has ended it is nothing.
+            # Ctrl-C outside of the flow, as in an observer, leaves it where it was. One that has ended does not mind.
             runtime.bury(flow)
             if owner is not None:
                 owner.fail(error)
@@ -147,7 +147,7 @@ class AsyncDriver:
 
     def _bind(self, waiter: Waiter) -> asyncio.Future[None]:
         """Connects a waiter to a future of this loop. Runs under the lock, in the step that yielded the park."""
-        loop = self._loop
+        loop = self.loop
         woken: asyncio.Future[None] = loop.create_future()
 
         def notify() -> bool:
@@ -172,7 +172,7 @@ class AsyncDriver:
             await woken
             return
         self._runtime.tidy()
-        timer = self._loop.call_later(max(until - monotonic(), 0.0), _set, woken)
+        timer = self.loop.call_later(max(until - monotonic(), 0.0), _set, woken)
         try:
             await woken
         finally:
@@ -180,14 +180,14 @@ class AsyncDriver:
 
     def _spawn(self, flow: Flow[Any]) -> Child:
         child = Child()
-        task = self._loop.create_task(self._run_child(flow, child))
+        task = self.loop.create_task(self._run_child(flow, child))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
         def cancel() -> None:
-            if self._loop.is_closed():
+            if self.loop.is_closed():
                 return
-            self._loop.call_soon_threadsafe(task.cancel)
+            self.loop.call_soon_threadsafe(task.cancel)
 
         child.cancel = cancel
         return child

@@ -84,7 +84,7 @@ class SyncDriver:
                     step = flow.throw
                     value = error
         except BaseException:
-            # Ctrl-C outside of the flow, as in an observer, leaves it where it was; to one that has ended it is nothing.
+            # Ctrl-C outside of the flow, as in an observer, leaves it where it was. One that has ended does not mind.
             runtime.bury(flow)
             raise
         finally:

@@ -48,11 +48,15 @@ class Inflater:
             if not self._gzip and not _is_zlib(data):
                 self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            while data:
+            more = bool(data)
+            while more:
                 piece = self._decoder.decompress(data, _STEP)
                 if piece:
                     yield piece
-                data = self._decoder.unconsumed_tail or self._next_member()
+                data = self._decoder.unconsumed_tail
+                if not data and len(piece) < _STEP:
+                    data = self._next_member()
+                    more = bool(data)
         except zlib.error as error:
             raise InflateError(f"the body is not what its content coding says: {error}") from None
 

@@ -229,7 +229,10 @@ class Composer:
 
     def known_job(self, method: str, url: str | httpx2.URL, sync: bool) -> Job | None:  # noqa: FBT001  # hot
         """The job for a call without options to a URL that was called before. None: it has to be made by `job`."""
-        template = self._templates.get((method, url, sync))
+        try:
+            template = self._templates.get((method, url, sync))
+        except TypeError:  # unhashable, so no URL: `job` says so
+            return None
         if template is None or self._jar.filled:
             return None
         job = _new_job(Job)
@@ -303,8 +306,6 @@ class Composer:
     ) -> tuple[Target, list[tuple[bytes, bytes]], Any]:
         """Has httpx2 encode what is not plain: query parameters, cookies, forms, files, streams."""
         params = options.get("params")
-        if self._params is not None and target.own:
-            params = self._params.merge(params)
         files, replayable = options.get("files"), True
         content = options.get("content")
         try:
@@ -312,6 +313,8 @@ class Composer:
                 content = bytes(content)
             elif isinstance(content, (list, tuple)):
                 content = b"".join(content)
+            if self._params is not None and target.own:
+                params = self._params.merge(params)
             if params is not None:
                 target = self.origins.encoded(target.url.copy_merge_params(params))
             if files:
@@ -333,8 +336,8 @@ class Composer:
                 body = body_of(content, request, sync=sync)
             else:
                 body = request.content
-        except (TypeError, ValueError, OSError, AttributeError, httpx2.InvalidURL, RecursionError) as error:
-            raise BadRequest(f"the request cannot be encoded: {error}") from None
+        except Exception as error:
+            raise BadRequest(f"the request cannot be encoded: {type(error).__name__}: {error}") from None
         if _BAD_VALUE.search(request.headers.get("cookie", "").encode("latin-1", "replace")):
             raise BadRequest("the cookies contain a control character or outer space", "cookies")
         return target, request.headers.raw, body

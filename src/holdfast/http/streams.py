@@ -176,11 +176,9 @@ def guarded(
     deadline: bool,
     closed: Callable[[], bool],
 ) -> Flow[Any]:
-    """The flow of a streamed call, whose reply's stream is guarded.
+    """The flow of a streamed call, whose reply's stream is guarded, and appended to `ends`.
 
-    Args:
-        deadline: it holds for the body too.
-        closed: whether the client is.
+    `deadline` tells whether that of the call holds for the body too, `closed` whether the client is.
     """
     timeouts = job.timeouts
     reply = yield from flow

@@ -31,7 +31,7 @@ class Logs:
     Args:
         name: of the logger.
         level: number of the lowest level that is logged. It becomes the level of the logger if that has none.
-        include_request_id: whether lines and records tell the request id.
+        include_request_id: whether lines and records tell the request id, and that of the request being served.
     """
 
     def __init__(self, name: str, level: int, *, include_request_id: bool = True) -> None:
@@ -61,15 +61,17 @@ class Logs:
             return
         fields = {name: getattr(event, name) for name in _fields(type(event))}
         if not self._with_id:
-            fields.pop("request_id", None)
-        elif event.request_id:
-            text = f"{text} [{event.request_id}]"
+            del fields["request_id"], fields["correlation_id"]
+        else:
+            ids = " for ".join(id_ for id_ in (event.request_id, event.correlation_id) if id_)
+            if ids:
+                text = f"{text} [{ids}]"
         self._write(level, text, fields)
 
-    def warn(self, text: str, **fields: Any) -> None:
-        """Writes a warning that belongs to no call."""
+    def found(self, message: str, **fields: Any) -> None:
+        """Writes a warning about the configuration."""
         if self._level <= _WARNING:
-            self._write(_WARNING, text, fields)
+            self._write(_WARNING, f"configuration: {message}", fields)
 
     def _write(self, level: int, text: str, fields: dict[str, Any]) -> None:
         structlog = _structlog()
@@ -102,9 +104,9 @@ def _line(event: Event) -> tuple[int, str]:
             level = _ERROR if event.spent else (_INFO if 400 <= event.status < 500 else _WARNING)
             what = f" {event.status}" if event.status else ""
             why = f" ({event.detail})" if event.detail else ""
+            tries = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
             return level, (
-                f"{route} failed:{what} {event.outcome} after {event.attempts} attempts in {event.seconds:.3f} s"
-                f" on {origin}{why}"
+                f"{route} failed:{what} {event.outcome} after {tries} in {event.seconds:.3f} s on {origin}{why}"
             )
         case RetryScheduled():
             return _WARNING, f"{route} attempt {event.attempt} failed ({event.cause}), next in {event.delay:.2f} s"

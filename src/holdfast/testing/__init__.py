@@ -6,10 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.testing.catalogue import SCENARIOS
+    from holdfast.testing.scenario import CallSpec, Scenario, run_async, run_sync, run_virtual
     from holdfast.testing.transport import FaultTransport, Step
     from holdfast.testing.virtual import VirtualClient, VirtualTime
 
-__all__ = ["FaultTransport", "Step", "VirtualClient", "VirtualTime"]
+__all__ = [
+    "SCENARIOS",
+    "CallSpec",
+    "FaultTransport",
+    "Scenario",
+    "Step",
+    "VirtualClient",
+    "VirtualTime",
+    "run_async",
+    "run_sync",
+    "run_virtual",
+]
 
 _MODULE_OF = {
     "SCENARIOS": "holdfast.testing.catalogue",

@@ -69,11 +69,11 @@ def _missing_may_come(outcome: Outcome) -> bool | None:
     return True if outcome.status == 404 else None
 
 
-def _never(outcome: Outcome) -> bool | None:
+def _never(_: Outcome) -> bool:
     return False
 
 
-def _always(outcome: Outcome) -> bool | None:
+def _always(_: Outcome) -> bool:
     return True
 
 

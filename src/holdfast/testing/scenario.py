@@ -1,7 +1,7 @@
 """One scenario, three drivers: what the same calls come to under asyncio, on threads and under virtual time.
 
-A scenario is data: settings, what the server does, the calls, and what is expected of each. The runners give results that can
-be compared with ``==``, so that a difference between two drivers is a failed test.
+A scenario is data: settings, what the server does, the calls, and what is expected of each. The runners give results
+that can be compared with ``==``, so that a difference between two drivers is a failed test.
 """
 
 from __future__ import annotations

@@ -190,11 +190,9 @@ class VirtualClient:
         return self.start_flow(self.flow(method, url, **options))
 
     def flow(self, method: str, url: str, *, ends: list[StreamEnd] | None = None, **options: Any) -> Flow[Any]:
-        """The flow of a call, to be started or spawned.
+        """The flow of a call, to be started or spawned; method, URL and options as for `ResilientClient.request`.
 
-        Args:
-            method, url, options: as for `ResilientClient.request`.
-            ends: an empty list makes it a streamed call, and gets the functions that end the stream.
+        An empty list as `ends` makes it a streamed call, and gets what ends the stream, to be called without arguments.
         """
         check(options)
         return self._observed(self.assembly.flow(Prepared(method, url, options, ends), sync=True))
