@@ -21,6 +21,8 @@ from tests.support.wire_extras import authority, forward, serve_http2
 COLOURS = ["async", "sync"]
 NOWHERE = "http://service.test"
 
+pytestmark = pytest.mark.loopback
+
 
 def fetch(client: ResilientClient, colour: str, path: str = "/", **options: Any) -> httpx2.Response:
     """One GET by a client that is closed afterwards, from async or sync code."""

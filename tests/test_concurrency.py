@@ -25,6 +25,8 @@ from tests.support.wire import Background, Received, answer, config, echo, in_lo
 
 NOWHERE = "http://service.test"
 
+pytestmark = pytest.mark.loopback
+
 
 class Gauge:
     """Counts what it answers at the same time. Counted down before the answer goes out, it never counts too many."""
@@ -502,11 +504,12 @@ async def test_timeouts_of_the_caller_are_cancellations() -> None:
 # Memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", ["async", "sync"])
 def test_many_calls_leave_memory_flat(colour: str) -> None:
     from benchmarks.memory import grown
 
-    calls = 5_000
+    calls = 3_000  # benchmarks/memory.py makes 50,000
     blocks, _, _ = grown(colour, calls)
     assert blocks / calls < 0.1
 

@@ -40,6 +40,8 @@ from tests.support.wire import (
 )
 
 NOWHERE = "http://service.test"
+
+pytestmark = pytest.mark.loopback
 FOUR = CHUNKED + b"".join(chunk(part) for part in (b"one", b"two", b"three", b"four")) + END
 
 

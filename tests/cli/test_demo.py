@@ -22,7 +22,7 @@ from tests.support.serving import command, environment
 
 pytestmark = pytest.mark.loopback
 
-SHORT = ["demo", "--seconds", "4"]
+SHORT = ["demo", "--seconds", "8"]
 
 
 def figures(out: str, name: str) -> list[list[str]]:
@@ -37,10 +37,10 @@ def test_the_whole_demo_ends_with_a_table_for_each_act():
     odd = {"SERVER_MAX_CONCURRENCY": "1", "HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
     before = time.monotonic()
     done = subprocess.run(
-        command(*SHORT), env=environment(odd), capture_output=True, text=True, timeout=60, check=False
+        command(*SHORT), env=environment(odd), capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 60
     out = done.stdout
     assert "\x1b" not in out and "Traceback" not in out
     bare, hold = figures(out, BARE), figures(out, HOLDFAST)

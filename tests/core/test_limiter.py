@@ -644,6 +644,7 @@ def test_nobody_waits_longer_than_the_rate_asks_for(rate, burst, plan):
 @given(rates, bursts, plans, st.integers(1, 8), st.sampled_from([0.0, 0.05, 1.0, 4.0]))
 @example(0.5, None, [(0.0, ("paced", 1, 0.2))], 2, 0.0)
 @example(0.5, None, [(0.0, ("paced", 2, 0.2))], 3, 0.0)
+@example(0.5, None, [(0.0, ("paced", 0, 20.0)), (0.0, ("reserve", 2, INF)), (3.0, ("paced", 3, 20.0))], 2, 0.0)
 def test_abandoned_reservations_lose_nothing(rate, burst, plan, number, later):
     """Two limiters with the same past: who waited and gave up at one of them leaves it like the other."""
     one, other = limiter_of(rate, burst), limiter_of(rate, burst)

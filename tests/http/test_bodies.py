@@ -19,7 +19,7 @@ from holdfast.exceptions import (
     ServiceUnavailableError,
     TooManyRedirectsError,
 )
-from tests.support.colours import Colour
+from tests.support.colours import Colour, is_a
 from tests.support.loopback import HANG_UP, Answer, Loopback, Seen, answer, redirect
 
 pytestmark = pytest.mark.loopback
@@ -215,7 +215,7 @@ def test_a_retry_that_would_need_it_raises_the_original_error(
 ) -> None:
     server.on("/x", failure, answer(200))
     error = colour.error(colour.client(server.url).put("/x", content=one_shot(colour, kind)), HoldfastError)
-    assert isinstance(error, ServiceUnavailableError if failure is not HANG_UP else APIConnectionError)
+    assert is_a(error, ServiceUnavailableError if failure is not HANG_UP else APIConnectionError)
     assert "can be sent only once" in str(error)
     assert error.attempts == 1
     assert server.bodies == [LARGE]
@@ -310,7 +310,7 @@ def test_an_unusable_body_fails_before_anything_is_sent(colour: Colour, server: 
     assert error.attempts == 0
     assert error.response is None
     assert not error.may_have_executed
-    assert not isinstance(error, httpx2.HTTPStatusError)
+    assert not is_a(error, httpx2.HTTPStatusError)
     assert not server.connections
 
 

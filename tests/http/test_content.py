@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -16,7 +17,7 @@ from holdfast.exceptions import (
     ResponseError,
     ServiceUnavailableError,
 )
-from tests.support.colours import Colour
+from tests.support.colours import Colour, is_a
 from tests.support.loopback import Answer, Loopback, answer, chunked, raw, redirect
 
 pytestmark = pytest.mark.loopback
@@ -25,7 +26,7 @@ LIMIT = 10_000
 ONCE = {"retry": {"max_attempts": 1}}
 TEXT = b"hello" * 1000
 GZIPPED = gzip.compress(TEXT)
-CODINGS = {
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
 }
@@ -96,7 +97,7 @@ def test_chunks_take_precedence_over_an_announced_length(colour: Colour, server:
     try:
         assert len(colour(colour.client(server.url, max_response_bytes=LIMIT, **ONCE).get("/x")).content) == 5000
     except HoldfastError as error:
-        assert isinstance(error, (ResponseError, APIConnectionError))  # noqa: PT017  # refusing both is allowed too
+        assert is_a(error, ResponseError) or is_a(error, APIConnectionError)  # noqa: PT017  # refusing both is allowed too
 
 
 def test_a_compressed_bomb_does_not_fill_the_memory(colour: Colour, server: Loopback) -> None:
@@ -277,9 +278,9 @@ def test_a_broken_body_is_a_typed_error(colour: Colour, server: Loopback, kind: 
     server.default, expected, cause = BROKEN[kind]
     client = colour.client(server.url, max_response_bytes=limit)
     error = colour.error(client.get("/x"), HoldfastError)
-    assert isinstance(error, expected)
+    assert is_a(error, expected)
     assert cause is not None
-    assert isinstance(error, cause)
+    assert is_a(error, cause)
     assert error.attempts == 3, "a GET is repeated"
     assert error.may_have_executed
     assert error.request_id == server.last.get("x-request-id")
@@ -309,7 +310,7 @@ def test_a_broken_body_of_a_stream_is_a_typed_error(colour: Colour, server: Loop
     client = colour.client(server.url)
     with pytest.raises(expected) as caught:
         colour.streamed(client.stream("GET", "/x"))
-    assert isinstance(caught.value, HoldfastError)
+    assert is_a(caught.value, HoldfastError)
     assert caught.value.may_have_executed
     assert len(server.seen) == 1
     assert client.bulkhead.in_flight == 0
@@ -340,7 +341,7 @@ def test_a_5xx_with_a_broken_body_keeps_its_status(colour: Colour, server: Loopb
             colour(client.get("/x"))
     assert caught.value.status_code == 503
     assert caught.value.attempts == 3
-    assert isinstance(caught.value, httpx2.HTTPStatusError)
+    assert is_a(caught.value, httpx2.HTTPStatusError)
     assert client.bulkhead.in_flight == 0
 
 
@@ -386,7 +387,7 @@ def test_an_unreadable_head_is_a_connection_error(colour: Colour, server: Loopba
     server.default = HEADS[kind]
     client = colour.client(server.url)
     error = colour.error(client.get("/x"), APIConnectionError)
-    assert isinstance(error, httpx2.TransportError)
+    assert is_a(error, httpx2.TransportError)
     assert error.attempts == 3
     assert error.status_code is None
     error = colour.error(client.post("/x"), APIConnectionError)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import socket
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -28,13 +32,13 @@ from holdfast.exceptions import (
     ServiceUnavailableError,
     TooManyRedirectsError,
 )
-from tests.support.colours import Colour
+from tests.support.colours import Colour, is_a
 from tests.support.loopback import HANG_UP, RESET, Answer, Loopback, answer, json_answer, raw, redirect
 
 pytestmark = pytest.mark.loopback
 
 NEVER = raw(b"", pause=1.0)
-LISTENERS_BACKLOG_IS_IRRELEVANT = "192.0.2.1"  # TEST-NET-1 (RFC 5737): nobody answers there
+UNREACHABLE = "192.0.2.1"  # TEST-NET-1 (RFC 5737): nobody answers there
 
 # Statuses: class, whether a GET is repeated, whether a POST is, whether it may have been executed.
 STATUSES: list[tuple[int, type[HoldfastError], bool, bool, bool]] = [
@@ -76,11 +80,11 @@ def test_statuses(
     server.default = json_answer(status, '{"detail": "what  the\\nserver says"}', ("X-Of-Server", "yes"))
     error = colour.error(colour.client(server.url).request(method, "/pets?secret=1"), HoldfastError)
     repeated = get if method == "GET" else post
-    assert isinstance(error, expected)
-    assert isinstance(error, APIConnectionError if status >= 500 or status == 408 else APIStatusError)
+    assert is_a(error, expected)
+    assert is_a(error, APIConnectionError if status >= 500 or status == 408 else APIStatusError)
     assert type(error).__name__ == expected.__name__
-    assert isinstance(error, httpx2.HTTPStatusError)
-    assert not isinstance(error, TimeoutError)
+    assert is_a(error, httpx2.HTTPStatusError)
+    assert not is_a(error, TimeoutError)
     assert error.status_code == error.response.status_code == status
     assert error.response.headers["x-of-server"] == "yes"
     assert error.response.json()["detail"]
@@ -188,71 +192,66 @@ def test_a_refused_connection(colour: Colour) -> None:
     with Loopback() as gone:
         url = gone.url
     error = colour.error(colour.client(url).post("/x"), APIConnectionError)
-    assert isinstance(error, httpx2.ConnectError)
+    assert is_a(error, httpx2.ConnectError)
     assert error.attempts == 3, "a POST that never left is repeated"
     assert not error.may_have_executed
     assert error.response is None
     assert error.status_code is None
-    assert isinstance(error.__cause__, httpx2.ConnectError)
+    assert is_a(error.__cause__, httpx2.ConnectError)
     assert "after 3 attempts: connection failed (ConnectError" in str(error)
     assert "The server may have executed it" not in str(error)
 
 
 def test_a_name_that_does_not_resolve(colour: Colour) -> None:
     error = colour.error(colour.client("http://nowhere.invalid").post("/x"), APIConnectionError)
-    assert isinstance(error, httpx2.ConnectError)
+    assert is_a(error, httpx2.ConnectError)
     assert not error.may_have_executed
     assert error.attempts == 3
 
 
-def test_a_tls_handshake_that_fails(colour: Colour, server: Loopback) -> None:
-    client = colour.client(server.url.replace("http:", "https:"), deadline=10.0)
-    server.default = raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    with server_that_speaks_no_tls() as url:
-        error = colour.error(colour.client(url).post("/x"), APIConnectionError)
-    assert isinstance(error, httpx2.ConnectError)
-    assert not error.may_have_executed
-    assert client.bulkhead.in_flight == 0
+@contextlib.contextmanager
+def no_tls() -> Iterator[str]:
+    """A server that answers a TLS handshake with something else."""
+    listener = socket.create_server(("127.0.0.1", 0))
 
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"SSH-2.0-no\r\n")
 
-def server_that_speaks_no_tls() -> Any:
-    import contextlib
-    import socket
-    import threading
-
-    @contextlib.contextmanager
-    def serving() -> Any:
-        listener = socket.create_server(("127.0.0.1", 0))
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(100)
-                    connection.sendall(b"SSH-2.0-no\r\n")
-
-        threading.Thread(target=serve, daemon=True).start()
-        try:
-            yield f"https://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
+        listener.close()
+        thread.join(5)
 
-    return serving()
+
+def test_a_tls_handshake_that_fails(colour: Colour) -> None:
+    with no_tls() as url:
+        error = colour.error(colour.client(url).post("/x"), APIConnectionError)
+    assert is_a(error, httpx2.ConnectError)
+    assert not error.may_have_executed
+    assert error.attempts == 3
 
 
 def test_a_connection_that_times_out(colour: Colour) -> None:
-    client = colour.client(f"http://{LISTENERS_BACKLOG_IS_IRRELEVANT}", timeout={"connect": 0.1})
+    client = colour.client(f"http://{UNREACHABLE}", timeout={"connect": 0.1})
     error = colour.error(client.post("/x", retry=None), APIConnectionError)
     if isinstance(error, APITimeoutError):
-        assert isinstance(error, httpx2.ConnectTimeout)
-        assert isinstance(error, TimeoutError)
+        assert is_a(error, httpx2.ConnectTimeout)
+        assert is_a(error, TimeoutError)
         assert "timed out (ConnectTimeout" in str(error)
     else:
-        assert isinstance(error, httpx2.ConnectError), "this machine has no route there"
+        assert is_a(error, httpx2.ConnectError), "this machine has no route there"
     assert not error.may_have_executed
 
 
@@ -269,9 +268,9 @@ def test_a_connection_lost_before_the_answer(colour: Colour, server: Loopback, k
     server.default, cause = LOST[kind]
     client = colour.client(server.url, timeout={"read": 0.1})
     error = colour.error(client.post("/x", idempotency_key="k" if keyed else None), APIConnectionError)
-    assert isinstance(error, cause)
-    assert isinstance(error, APITimeoutError) is (kind == "silent")
-    assert isinstance(error, TimeoutError) is (kind == "silent")
+    assert is_a(error, cause)
+    assert is_a(error, APITimeoutError) is (kind == "silent")
+    assert is_a(error, TimeoutError) is (kind == "silent")
     assert error.attempts == (3 if keyed else 1)
     assert error.may_have_executed
     assert error.status_code is None
@@ -308,8 +307,8 @@ def test_an_open_circuit(colour: Colour, server: Loopback) -> None:
     assert "Nothing was sent" in str(error)
     assert error.attempts == 0
     assert not error.may_have_executed
-    assert isinstance(error, APIConnectionError)
-    assert not isinstance(error, httpx2.HTTPError)
+    assert is_a(error, APIConnectionError)
+    assert not is_a(error, httpx2.HTTPError)
     assert not server.connections
 
 
@@ -346,7 +345,7 @@ def test_a_deadline_without_time_for_the_wait_raises_the_last_real_error(colour:
 def test_a_deadline_that_passes_in_the_first_attempt(colour: Colour, server: Loopback) -> None:
     server.default = NEVER
     error = colour.error(colour.client(server.url).post("/x", deadline=0.2), DeadlineExceededError)
-    assert isinstance(error, TimeoutError)
+    assert is_a(error, TimeoutError)
     assert error.last_error is None
     assert error.attempts == 1
     assert error.may_have_executed
@@ -357,7 +356,7 @@ def test_a_deadline_that_passes_in_the_first_attempt(colour: Colour, server: Loo
 def test_a_deadline_that_passes_in_a_later_attempt_has_the_last_error(colour: Colour, server: Loopback) -> None:
     server.on("/x", json_answer(503, '{"detail": "busy"}'), NEVER)
     error = colour.error(colour.client(server.url).get("/x", deadline=0.3), DeadlineExceededError)
-    assert isinstance(error.last_error, ServiceUnavailableError)
+    assert is_a(error.last_error, ServiceUnavailableError)
     assert error.attempts == 2
     assert "the last attempt ended with: 503 Service Unavailable (busy)" in str(error)
 
@@ -380,14 +379,14 @@ def test_no_slot(colour: Colour, server: Loopback) -> None:
     assert "no slot of the bulkhead was free within 0.05 s" in str(error)
     assert "Nothing was sent" in str(error)
     assert error.attempts == 0
-    assert not isinstance(error, APIConnectionError)
+    assert not is_a(error, APIConnectionError)
 
 
 def test_a_closed_client(colour: Colour, server: Loopback) -> None:
     client = colour.client(server.url)
     colour(client.close())
     error = colour.error(client.get("/x"), ClientClosedError)
-    assert isinstance(error, RuntimeError)
+    assert is_a(error, RuntimeError)
     assert "Nothing was sent" in str(error)
     assert not server.connections
 
@@ -395,7 +394,7 @@ def test_a_closed_client(colour: Colour, server: Loopback) -> None:
 def test_a_refused_redirect(colour: Colour, server: Loopback) -> None:
     server.on("/x", redirect(302, "ftp://h/"))
     error = colour.error(colour.client(server.url).get("/x"), TooManyRedirectsError)
-    assert isinstance(error, httpx2.TooManyRedirects)
+    assert is_a(error, httpx2.TooManyRedirects)
     assert "a redirect was not followed" in str(error)
     assert error.attempts == 1
 
@@ -408,7 +407,7 @@ def test_what_could_not_be_built(colour: Colour, server: Loopback) -> None:
     assert error.response is None
     assert error.endpoint == "POST /x"
     assert not error.may_have_executed
-    assert not isinstance(error, httpx2.HTTPError)
+    assert not is_a(error, httpx2.HTTPError)
 
 
 def test_a_failed_call_gives_the_same_error_again(colour: Colour, server: Loopback) -> None:

@@ -15,7 +15,7 @@ import pytest
 from holdfast import RetryConfig, TimeoutConfig
 from holdfast.exceptions import APITimeoutError, HoldfastError, InvalidRequestError, ServiceUnavailableError
 from holdfast.http.context import get_request_id, request_context
-from tests.support.colours import Colour
+from tests.support.colours import Colour, is_a
 from tests.support.loopback import HANG_UP, Answer, Loopback, Seen, answer, raw
 
 pytestmark = pytest.mark.loopback
@@ -253,7 +253,7 @@ def test_an_auth_that_cannot_reach_its_own_server_is_a_connection_error(colour: 
         url = gone.url
     client = colour.client(server.url)
     error = colour.error(client.get("/x", auth=Refreshing(url)), HoldfastError)
-    assert isinstance(error, httpx2.ConnectError)
+    assert is_a(error, httpx2.ConnectError)
     assert url in str(error)
     assert client.bulkhead.in_flight == 0
 
@@ -280,8 +280,8 @@ def test_timeouts(ask: Any, server: Loopback, timeout: Any) -> None:
     server.on("/x", SLOW)
     with pytest.raises(APITimeoutError) as caught:
         ask(timeout=timeout, retry=None)
-    assert isinstance(caught.value, TimeoutError)
-    assert isinstance(caught.value, httpx2.ReadTimeout)
+    assert is_a(caught.value, TimeoutError)
+    assert is_a(caught.value, httpx2.ReadTimeout)
 
 
 def test_no_timeout(ask: Any, server: Loopback) -> None:
@@ -525,7 +525,7 @@ def test_a_wrong_option_fails_where_it_is_given(name: str, value: Any, expected:
     client = Colour(sync=True).client("http://127.0.0.1:9")
     with pytest.raises(expected, match=name):
         if way == "call":
-            client.get("/x", **{name: value})
+            _ = client.get("/x", **{name: value})
         elif way == "view":
             client.with_options(**{name: value})
         else:
@@ -548,12 +548,12 @@ def test_a_wrong_option_fails_where_it_is_given(name: str, value: Any, expected:
 def test_a_wrong_body_option_fails_where_it_is_given(options: dict[str, Any], name: str) -> None:
     client = Colour(sync=True).client("http://127.0.0.1:9")
     with pytest.raises(TypeError, match=name):
-        client.post("/x", **options)
+        _ = client.post("/x", **options)
 
 
 def test_an_unknown_option_is_told_what_there_is() -> None:
     with pytest.raises(TypeError, match=r"'tiemout'.*timeout"):
-        Colour(sync=True).client("http://127.0.0.1:9").get("/x", tiemout=5)  # type: ignore[call-arg]
+        _ = Colour(sync=True).client("http://127.0.0.1:9").get("/x", tiemout=5)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("method", ["", "GE T", "GET\r\nX-A: b", "GÉT", 5, None])

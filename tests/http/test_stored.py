@@ -125,7 +125,7 @@ def test_a_cookie_that_comes_later_ends_sharing(colour: Colour, server: Loopback
 def test_a_cache_identity_is_not_mistaken_for_none(colour: Colour, server: Loopback) -> None:
     server.on("/x", Counting())
     client = colour.client(server.url)
-    calls = [client.get("/x", cache_ttl=60, **more) for more in ({}, {"cache_identity": ""}, {"cache_identity": "a"})]
+    calls = [client.get("/x", cache_ttl=60, cache_identity=who) for who in (None, "", "a")]
     assert bodies(colour, *calls) == ["1", "2", "3"]
 
 

@@ -24,6 +24,11 @@ def config(base_url: str, **settings: Any) -> ClientConfig:
     return ClientConfig(base_url=base_url).model_copy(update=QUICK).model_copy(update=settings)
 
 
+def is_a(error: object, kind: type[BaseException]) -> bool:
+    """As isinstance, but what is said about an error afterwards is not checked against that one class."""
+    return isinstance(error, kind)
+
+
 class Colour:
     """One who uses clients in one colour."""
 

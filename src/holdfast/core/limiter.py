@@ -53,13 +53,11 @@ class Limiter:
     """
 
     __slots__ = (
-        "_before",
         "_blocked",
         "_booked",
         "_burst",
         "_debt",
         "_first_end",
-        "_held_up",
         "_left",
         "_policy",
         "_streak",
@@ -75,16 +73,15 @@ class Limiter:
         self.rate = policy.rate
         self._burst = float(max(policy.burst or policy.rate or 1, 1))
         self._debt = 0.0  # tokens taken and not yet flown in again, at _updated; above burst - 1 there is a wait
-        self._updated = 0.0  # in the future, if that is when the server lets those through who wait: so many, and
-        self._held_up = 0
-        self._before = (0.0, 0.0)  # the two figures before they came
+        self._updated = 0.0  # in the future, if that is when the server lets the last of those through who wait
         self._streak = 0
         self._left = 0  # sends that the server allows until _window_end; below 0 for those who wait for it
         self._taken = 0  # of these, reserved since the server told last
         self._first_end = 0.0  # the end of the server's window as first told
         self._window_end = 0.0
         self._blocked = 0.0  # no send before
-        self._booked: deque[float] = deque()  # when those who wait will send
+        # Of those who wait: when they will send, and the bucket's debt and time before they came.
+        self._booked: deque[tuple[float, float, float]] = deque()
         self.idle = policy.rate is None
 
     def reserve(self, now: float, max_wait: float) -> float | None:
@@ -96,33 +93,25 @@ class Limiter:
         wait, start, debt = self._next(now)
         if wait > max_wait:
             return None
+        if wait > 0.0:
+            self._forget_sent(now)
+            self._booked.append((now + wait, self._debt, self._updated))
         if self.rate is not None:
-            if start > now:
-                if self._updated <= now:
-                    self._before = self._debt, self._updated
-                    self._held_up = 0
-                self._held_up += 1
             self._debt = debt + 1.0
             self._updated = start
         if self._window_end > now:
             self._left -= 1
             self._taken += 1
-        if wait > 0.0:
-            self._forget_sent(now)
-            self._booked.append(now + wait)
         return wait
 
     def give_back(self, now: float) -> None:
         """Returns a token whose wait was abandoned, or whose request was not sent after all."""
         self._forget_sent(now)
-        if self._booked:
-            self._booked.pop()
+        waiting = self._booked.pop() if self._booked else None
         if self.rate is not None:
-            if self._updated > now:
-                self._held_up -= 1
-            if self._updated > now and self._held_up <= 0:
-                # Nobody is left of those who wait for the server: it is as if they had not come.
-                self._debt, self._updated = self._before
+            if waiting is not None and self._updated > now:
+                # Subtracting would not do: others may be let through earlier than those who waited for the server.
+                _, self._debt, self._updated = waiting
             else:
                 self._refill(now)
                 self._debt = max(self._debt - 1.0, 0.0)
@@ -215,5 +204,5 @@ class Limiter:
 
     def _forget_sent(self, now: float) -> None:
         booked = self._booked
-        while booked and booked[0] <= now:
+        while booked and booked[0][0] <= now:
             booked.popleft()

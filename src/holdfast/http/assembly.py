@@ -186,6 +186,7 @@ class Assembly:
         loop = task.get_loop()
         driver = self.connections.last
         if driver is None or driver.loop is not loop:
+            driver = None  # it may be that of a closed loop, which is let go of now
             driver = self.connections.driver(loop)
         return driver.drive(self.flow(prepared, sync=False), task, owner)
 

@@ -151,14 +151,12 @@ class AsyncDriver:
         woken: asyncio.Future[None] = loop.create_future()
 
         def notify() -> bool:
-            if loop.is_closed():
-                return False
             if _get_running_loop() is loop:
                 _set(woken)
                 return True
             try:
                 loop.call_soon_threadsafe(_set, woken)
-            except RuntimeError:  # closed meanwhile
+            except RuntimeError:  # the loop is closed
                 return False
             return True
 

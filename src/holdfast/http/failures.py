@@ -151,7 +151,7 @@ class Failures:
     def _public(self, job: Job, outcome: Outcome) -> tuple[type[ex.HoldfastError], str]:
         """The public class of an outcome, and what happened in words."""
         kind, cause = outcome.kind, outcome.error
-        said = f"{type(self._cause(outcome) or cause).__name__}: {cause}" if cause is not None else ""
+        said = _said(type(self._cause(outcome) or cause).__name__, cause) if cause is not None else ""
         if kind is Kind.REFUSED:
             if isinstance(cause, EngineError) and isinstance(cause.cause, RedirectRefused):
                 return ex.TooManyRedirectsError, f"a redirect was not followed: {cause}"
@@ -203,7 +203,13 @@ class Failures:
 
 
 def _first_clause(error: ex.HoldfastError, outcome: Outcome, secrets: list[str]) -> str:
-    return _status_line(outcome, secrets) if outcome.status else f"{type(error).__name__}: {outcome.error}"
+    return _status_line(outcome, secrets) if outcome.status else _said(type(error).__name__, outcome.error)
+
+
+def _said(name: str, error: object) -> str:
+    """An exception by name and message. Many of httpx2's have no message, and stand with their name for it."""
+    text = str(error)
+    return name if text in ("", name) else f"{name}: {text}"
 
 
 def _status_line(outcome: Outcome, secrets: list[str]) -> str:
