@@ -42,8 +42,8 @@ def test_a_slot_granted_in_the_moment_of_closing_is_not_used():
         world, ClientConfig(base_url=URL, bulkhead=BulkheadConfig(max_concurrency=1)), [Step(delay=5.0)]
     )
     first, second = client.start("GET", "/"), client.start("GET", "/")
-    # The answer frees the slot at 5 and wakes the second, which would go on only after this.
-    world.at(5.0, client.assembly.shut)
+    # Planned after the answer of the first, which frees the slot, and before the second goes on with it.
+    world.at(0.0, lambda: world.at(5.0, client.assembly.shut))
     world.run()
     assert first.result.status_code == 200
     assert reason(second) is Reason.CLOSED

@@ -359,7 +359,7 @@ class Pipeline:
             reply = yield from self._send(job, state, last, 0)
         return reply
 
-    def _send(self, job: Job, state: State, last: Outcome | None, counts: int = 1) -> Flow[Any]:  # noqa: C901  # the hot path, in one piece
+    def _send(self, job: Job, state: State, last: Outcome | None, counts: int = 1) -> Flow[Any]:  # noqa: C901, PLR0915  # the hot path
         """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them."""
         if self.closed:
             # Closed while the credentials were made, or while following another call.
