@@ -129,6 +129,26 @@ def test_a_cookie_set_on_a_redirect_goes_along_within_the_origin(colour: Colour,
     assert server.last.get("cookie") == "seen=1"
 
 
+def test_a_cookie_changed_by_a_redirect_replaces_the_old_one(colour: Colour, server: Loopback) -> None:
+    server.on("/a", redirect(302, "/b", ("Set-Cookie", "seen=2; Path=/")))
+    client = colour.client(server.url)
+    client.cookies.set("seen", "1")
+    client.cookies.set("seen", "1", domain="127.0.0.1", path="/")
+    colour(client.get("/a", headers={"Cookie": "seen=0"}))
+    assert server.seen[0].all("cookie") == ["seen=0"]
+    assert "seen=0" not in (server.last.get("cookie") or "")
+    assert "seen=2" in (server.last.get("cookie") or "")
+    assert len(server.last.all("cookie")) == 1
+
+
+def test_a_cookie_goes_to_urls_that_were_called_before_it_came(colour: Colour, server: Loopback) -> None:
+    client = colour.client(server.url)
+    colour(client.get("/x"))
+    client.cookies.set("session", "s")
+    colour(client.get("/x"))
+    assert [seen.get("cookie") for seen in server.seen] == [None, "session=s"]
+
+
 def test_credentials_stay_on_a_redirect_within_the_origin(colour: Colour, server: Loopback) -> None:
     server.on("/a", redirect(302, "/b"))
     client = colour.client(server.url, headers={"Authorization": f"Bearer {SECRET}", "X-Tenant": "acme"})
