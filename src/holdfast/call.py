@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine, Generator
 from enum import Enum
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from holdfast.core.effects import Flow
 from holdfast.core.outcome import Stop
 
 T = TypeVar("T")

@@ -336,18 +336,3 @@ def test_fastapi_dependencies(path: str, answer: Any):
 
     assert asyncio.run(main()) == answer
     assert user.sent == 1 and user.held == 0
-
-
-def test_fastapi_endpoint_made_of_a_client_s_method():
-    user = Scripted(lambda request: Step(json={"path": request.url.path}))
-    app = FastAPI()
-
-    @app.get("/")
-    async def endpoint(reply: Any = Depends(lambda: user.client.get("/users").result)) -> Any:
-        return (await asyncio.to_thread(reply)).json()
-
-    async def main():
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://app") as browser:
-            return (await browser.get("/")).json()
-
-    assert asyncio.run(main()) == {"path": "/users"}

@@ -19,6 +19,7 @@ from holdfast.exceptions import (
     ServiceUnavailableError,
     TooManyRedirectsError,
 )
+from holdfast.http.bodies import BodySpent, MultipartBody, OneShotBody
 from tests.support.colours import Colour, is_a
 from tests.support.loopback import HANG_UP, Answer, Loopback, Seen, answer, redirect
 
@@ -263,6 +264,13 @@ def test_what_was_sent_once_is_not_sent_by_another_call(colour: Colour, server: 
     colour(client.put("/x", content=body))
     colour(client.put("/x", content=body))
     assert server.bodies == [LARGE, b""], "there is no way to tell a spent iterator from an empty one"
+
+
+def test_a_spent_body_refuses_to_be_sent_again() -> None:
+    for body in (OneShotBody(iter([b"a"])), MultipartBody(object(), replayable=False)):
+        body.stream(sync=True)
+        with pytest.raises(BodySpent):
+            body.stream(sync=True)
 
 
 # What cannot be sent

@@ -151,9 +151,12 @@ def test_a_cookie_goes_to_urls_that_were_called_before_it_came(colour: Colour, s
 
 def test_credentials_stay_on_a_redirect_within_the_origin(colour: Colour, server: Loopback) -> None:
     server.on("/a", redirect(302, "/b"))
-    client = colour.client(server.url, headers={"Authorization": f"Bearer {SECRET}", "X-Tenant": "acme"})
+    client = colour.client(
+        server.url, headers={"Authorization": f"Bearer {SECRET}", "X-Tenant": "acme", "Cookie": "a=b"}
+    )
     colour(client.get("/a", headers={"X-API-Key": "k"}))
     assert server.last.path == "/b"
+    assert server.last.all("cookie") == ["a=b"]
     assert server.last.get("authorization") == f"Bearer {SECRET}"
     assert server.last.get("x-tenant") == "acme"
     assert server.last.get("x-api-key") == "k"

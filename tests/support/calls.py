@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from holdfast import ClientConfig, ResilientClient, RetryConfig
+from holdfast import Call, ClientConfig, ResilientClient, RetryConfig
 from holdfast.testing import FaultTransport, Step
 from holdfast.testing.transport import Script
+from tests.support.virtual_loop import VirtualLoop
 
 BASE = "https://api.example.com"
 SLOW = Step(delay=5.0, json={"name": "slow"})
@@ -52,3 +54,27 @@ def in_thread(work: Callable[[], Any]) -> Any:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def abandoned(*calls: Call[Any]) -> tuple[asyncio.AbstractEventLoop, list[asyncio.Task[Any]]]:
+    """Tasks of these calls in the middle of them, on a loop that was closed."""
+    loop = VirtualLoop()
+    loop.set_exception_handler(lambda loop, context: None)
+    tasks = [loop.create_task(call) for call in calls]
+    loop.run_until_complete(asyncio.sleep(0.1))
+    loop.close()
+    return loop, tasks
+
+
+def silence(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+def as_awaiting_task(call: Call[Any]) -> asyncio.Task[Any]:
+    """A task that awaits the call, where `asyncio.create_task` would make one that is the call."""
+
+    async def awaiting() -> Any:
+        return await call
+
+    return asyncio.create_task(awaiting())

@@ -186,6 +186,18 @@ class Cache:
         self.misses += 1
         return None
 
+    def fresh(self, key: Hashable, now: float) -> Entry | None:
+        """The entry for a request if it is fresh, and the only one and varies on nothing; else `lookup` has to tell."""
+        variants = self._entries.get(key)
+        if variants is None or len(variants) > 1:
+            return None
+        entry = variants[0]
+        if entry.vary or now >= entry.fresh_until:
+            return None
+        self._recent.move_to_end(entry)
+        self.hits += 1
+        return entry
+
     def store(self, key: Hashable, entry: Entry, flight: Flight | None = None) -> bool:
         """Stores an entry in place of the same variant, and evicts the least recently used ones beyond the bounds.
 

@@ -41,6 +41,11 @@ class CacheStage:
             return self._answer(entry, job, "stale-if-error")
         return result
 
+    def fresh(self, use: CacheUse, now: float, asked: Callable[[], Job]) -> Any:
+        """The reply to a call whose answer is there and fresh. None if `call` has to tell."""
+        entry = self._cache.fresh(use.key, now)
+        return None if entry is None else self._ports.thaw(entry.value, asked)
+
     def written(self, job: Job, result: Any) -> None:
         """Drops what a write may have changed: its URL and all below it (RFC 9111, section 4.4)."""
         if (len(self._cache) or self._cache.flights) and (result.__class__ is not Stop or job.executed):

@@ -20,7 +20,7 @@ from holdfast.core.effects import Failed, Flow, Io, Job, Park, Waiter
 from holdfast.core.events import AttemptFinished, AttemptStarted, CallFinished, RetryScheduled, SlotWaited, TokenWaited
 from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import ANSWERS, FAILURES, Kind, Outcome, Reason, Stop
-from holdfast.core.ports import Ports
+from holdfast.core.ports import CacheUse, Ports
 from holdfast.core.retry import Again, Halt
 
 _OVERSPENT = Halt("the retry budget of this origin is spent: too large a share of its calls are retries already")
@@ -145,6 +145,28 @@ class Pipeline:
         if job.verbosity:
             ports.emit(CallFinished(job.id, job.route, job.key, attempts, status, "success", seconds, False, False, ""))
         return result
+
+    def fresh(self, use: CacheUse, origin: str, asked: Callable[[], Job]) -> Any:
+        """The reply to a call whose answer is kept and fresh: what `call` would return, without a flow.
+
+        None if it takes a flow, as it also does as long as somebody wants to hear of finished calls.
+
+        Args:
+            use: that of the call, whose `select` is not asked.
+            origin: the key of its state.
+            asked: makes the job of the call, if somebody wants to see it later.
+        """
+        ports, cache = self.ports, self.cache
+        verbosity = ports.verbosity
+        if cache is None or self.closed or verbosity():
+            return None
+        clock = ports.now
+        now = clock()
+        reply = cache.fresh(use, now, asked)
+        if reply is not None:
+            record = ports.record
+            record(origin, clock() - now, "success", 0, reply.status_code)
+        return reply
 
     def _stopped(self, job: Job, stop: Stop, seconds: float) -> None:
         outcome = stop.outcome

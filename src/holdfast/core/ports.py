@@ -96,7 +96,8 @@ class Ports:
         load: an operation for `Io`: reads the rest of a streamed reply that turned out to be an error, and closes it.
         discard: an operation for `Io`: closes a reply that nobody will look at.
         path: the path of a job's URL, for invalidation.
-        freeze: a storable form of a reply, None if it must not be stored. `thaw`: a reply of the caller's own from it.
+        freeze: a storable form of a reply, None if it must not be stored. `thaw`: a reply of the caller's own from it;
+            for that, the call's job, or what makes it if somebody wants to see it.
         verbosity: how much the listeners want to hear, as `Job.verbosity`. `emit`: takes an event.
         record: takes the figures of a finished call: origin, seconds, what ended it, attempts, status.
     """
@@ -110,7 +111,7 @@ class Ports:
     discard: Callable[[Any], Any]
     path: Callable[[Job], str]
     freeze: Callable[[Job, Any], Frozen | None]
-    thaw: Callable[[Any, Job], Any]
+    thaw: Callable[[Any, Job | Callable[[], Job]], Any]
     verbosity: Callable[[], int] = _quiet
     emit: Callable[[Event], None] = _nothing
     record: Callable[[str, float, str, int, int], None] = _nothing

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -19,7 +20,7 @@ from holdfast.core.breaker import Breaker
 from holdfast.core.budget import RetryBudget
 from holdfast.core.bulkhead import Bulkhead
 from holdfast.core.cache import Cache
-from holdfast.core.effects import Flow
+from holdfast.core.effects import Flow, Job
 from holdfast.core.events import BreakerChanged, Event, Observer
 from holdfast.core.flow import Pipeline
 from holdfast.core.limiter import Limiter
@@ -97,7 +98,11 @@ class Assembly:
         self.connections = Connections(config, self.runtime, self.jar, http_client=http_client, transport=transport)
         classifier = Classifier(now, time.time)
         storage = Storage(time.time)
-        redirects = Redirects(self.origins, neutral, config.max_redirects, _load, self.jar.header_for)
+        cookies = self.jar.header_for
+        for name, value in own:
+            if name.lower() == b"cookie":
+                cookies = lambda _, fixed=value: fixed  # noqa: E731  # wins over the jar, as on a first request
+        redirects = Redirects(self.origins, neutral, config.max_redirects, _load, cookies)
         ports = Ports(
             now=now,
             rand=rand or self.random.random,
@@ -157,8 +162,12 @@ class Assembly:
         """
         options = prepared.options
         stream = prepared.ends is not None
-        if not options and not stream:
-            job = self.composer.known_job(prepared.method, prepared.url, sync)
+        if not stream:
+            job: Job | None = None
+            if not options:
+                job = self.composer.known_job(prepared.method, prepared.url, sync)
+            elif len(options) == 1 and "cache_ttl" in options:
+                job = self.composer.known_job(prepared.method, prepared.url, sync, options["cache_ttl"])
             if job is not None:
                 return self.pipeline.call(job)
         try:
@@ -188,11 +197,38 @@ class Assembly:
         if driver is None or driver.loop is not loop:
             driver = None  # it may be that of a closed loop, which is let go of now
             driver = self.connections.driver(loop)
+        if prepared.options or self.composer.caches:
+            reply = self._kept(prepared, False)
+            if reply is not None:
+                return _finished(owner, reply)
         return driver.drive(self.flow(prepared, sync=False), task, owner)
 
     def run(self, prepared: Prepared) -> Any:
         """Prepares a request and sends it on this thread."""
+        if prepared.options or self.composer.caches:
+            reply = self._kept(prepared, True)
+            if reply is not None:
+                return reply
         return self.connections.sync_driver().drive(self.flow(prepared, sync=True))
+
+    def _kept(self, prepared: Prepared, sync: bool) -> Any:  # noqa: FBT001  # hot
+        """The reply to a call, if it is so plain and so fresh in the cache that there is no need for a flow."""
+        options = prepared.options
+        if options and (len(options) > 1 or "cache_ttl" not in options):
+            return None
+        url = prepared.url
+        asked = (prepared.method, url, sync, options["cache_ttl"] if options else None)
+        known = self.composer.uses.get(asked) if url.__class__ is str else None
+        if known is None or prepared.ends is not None or self.jar.filled:
+            return None
+        runtime = self.runtime
+        runtime.acquire()
+        try:
+            return self.pipeline.fresh(known[0], known[1], partial(self.composer.asked, *asked))
+        finally:
+            runtime.release()
+            if runtime.pending:
+                runtime.settle()
 
     def error(self, stop: Stop) -> Exception:
         """The exception for a call that was stopped."""
@@ -231,6 +267,10 @@ class Assembly:
             self.runtime.pending.append(BreakerChanged("", "", origin, old, new, retry_after))
 
         return changed
+
+
+async def _finished(owner: Owner, reply: Any) -> Any:
+    return owner.finish(reply)
 
 
 _assemblies: weakref.WeakSet[Assembly] = weakref.WeakSet()

@@ -18,6 +18,7 @@ ON_CALL = ""
 Only these go to another origin than that of `base_url`.
 """
 
+_NUMBERS = (float, int)
 _ID = re.compile(r"[!-~]{1,200}")
 
 
@@ -79,6 +80,11 @@ def check(options: Mapping[str, Any]) -> None:
             raise TypeError(f"unknown option {name!r}; there are: {known}") from None
         if checker is not None:
             checker(name, value)
+    if len(options) > 1:
+        _check_bodies(options)
+
+
+def _check_bodies(options: Mapping[str, Any]) -> None:
     bodies = [name for name in ("content", "json") if options.get(name) is not None]
     if options.get("data") is not None or options.get("files") is not None:
         bodies.append("data or files")
@@ -103,7 +109,7 @@ def _number(name: str, value: Any) -> None:
 
 
 def _seconds(name: str, value: Any) -> None:
-    if value is None:
+    if value is None or (value.__class__ in _NUMBERS and value > 0):
         return
     _number(name, value)
     if name == "deadline" and value == 0:

@@ -10,7 +10,7 @@ import json as jsonlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx2
 
@@ -31,6 +31,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"})
 _KEYED_METHODS = frozenset({"POST", "PATCH"})
+_TTL = frozenset({"cache_ttl"})
 _ENCODED = ("params", "cookies", "data", "files")
 _UNCACHED = frozenset(
     {b"range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range"}
@@ -55,6 +56,9 @@ _MOST_TEMPLATES = 1024
 _PRIVATE = ("headers", "auth", "cookies", "params")  # what may hold credentials
 _FLAT = (bytes, str, bytearray, memoryview)
 _NOTHING: dict[str, Any] = {}
+_Plain: TypeAlias = tuple[str, str | httpx2.URL, bool, float | None]
+"""What tells the jobs of calls without options apart: method, URL, whether sync, `cache_ttl`."""
+
 _new_job = Job.__new__
 _dumps = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -101,6 +105,11 @@ class Composer:
         origins: resolves URLs and tells whose origin they are.
         own: headers for the origin of `base_url`; `neutral`: those for any other.
         timeouts: seconds of one attempt, unless the call says otherwise. `plan`: the same for its policies.
+
+    Attributes:
+        caches: whether calls use the cache that do not ask for it.
+        uses: how the calls without options but a `cache_ttl` use the cache that were made before, and their origins. It
+            holds as long as there are no cookies.
     """
 
     def __init__(
@@ -135,15 +144,16 @@ class Composer:
         self._follow = follow_redirects
         self._deduplicates = server_deduplicates
         self._cache = cache
-        self._cached = cache.default_ttl is not None or cache.from_response
+        self.caches = cache.default_ttl is not None or cache.from_response
         self._jar = jar
         self._auth = auth
         self._params = params or None
         self._deadline_header = deadline_header.encode("ascii") if deadline_header else None
         self._circuit = circuit
         # Whether calls without options differ by nothing but their ids.
-        self._plain = auth is None and circuit is None and not self._cached and self._params is None
-        self._templates: dict[tuple[str, str | httpx2.URL, bool], dict[str, Any]] = {}
+        self._plain = auth is None and circuit is None and self._params is None
+        self._templates: dict[_Plain, dict[str, Any]] = {}
+        self.uses: dict[_Plain, tuple[CacheUse, str]] = {}
 
     def job(  # noqa: C901, PLR0915  # one thing after the other
         self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool
@@ -212,25 +222,37 @@ class Composer:
             job.cap = None
         if options or self._auth is not None:
             self._apply(job, options)
-        if method == "GET" and not stream and (self._cached or "cache_ttl" in options):
+        if method == "GET" and not stream and (self.caches or "cache_ttl" in options):
             job.cache = self._cache_use(job, target, options, given)
-        if not options and not stream and self._plain:
-            self._keep_template(method, url, job, sync=sync)
+        if not stream and self._plain and not self._jar.filled and (not options or options.keys() == _TTL):
+            self._keep_template((method, url, sync, options.get("cache_ttl")), job)
         return job
 
-    def _keep_template(self, method: str, url: str | httpx2.URL, job: Job, *, sync: bool) -> None:
-        """Remembers a job without options: the next one for the same URL differs from it in nothing but its ids."""
+    def _keep_template(self, key: _Plain, job: Job) -> None:
+        """Remembers a job without options but a `cache_ttl`: the next such job differs from it in its ids alone."""
         if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()
+            self.uses.clear()
         attributes = dict(job.__dict__)
         base = job.context.target.headers
         attributes["headers"] = [pair for pair in job.headers if pair[0] not in _PER_CALL or pair in base]
-        self._templates[method, url, sync] = attributes
+        self._templates[key] = attributes
+        if job.cache is not None:
+            self.uses[key] = (job.cache, job.key)
 
-    def known_job(self, method: str, url: str | httpx2.URL, sync: bool) -> Job | None:  # noqa: FBT001  # hot
-        """The job for a call without options to a URL that was called before. None: it has to be made by `job`."""
+    def known_job(
+        self,
+        method: str,
+        url: str | httpx2.URL,
+        sync: bool,  # noqa: FBT001  # hot
+        ttl: float | None = None,
+    ) -> Job | None:
+        """The job for a call to a URL that was called before, without options but a `cache_ttl`.
+
+        None: it has to be made by `job`.
+        """
         try:
-            template = self._templates.get((method, url, sync))
+            template = self._templates.get((method, url, sync, ttl))
         except TypeError:  # unhashable, so no URL: `job` says so
             return None
         if template is None or self._jar.filled:
@@ -245,7 +267,17 @@ class Composer:
             headers.append((b"Idempotency-Key", encoded))
         if serving.get() is not None:
             _pass_on(headers)
+        use = template["cache"]
+        if use is not None:
+            job.cache = CacheUse(
+                use.key, use.path, _Selector(headers), use.ttl, use.stale_while_revalidate, use.stale_if_error, use.tags
+            )
         return job
+
+    def asked(self, method: str, url: str | httpx2.URL, sync: bool, ttl: float | None) -> Job:  # noqa: FBT001  # as above
+        """As `known_job`; if there is none, by `job`."""
+        job = self.known_job(method, url, sync, ttl)
+        return job or self.job(method, url, _NOTHING if ttl is None else {"cache_ttl": ttl}, stream=False, sync=sync)
 
     # Parts of it
 

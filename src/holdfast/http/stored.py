@@ -18,7 +18,7 @@ _OVERHEAD = 500  # bytes that the objects around a body take
 class StoredResponse(httpx2.Response):
     """A response from the cache: an `httpx2.Response` of the caller's own, whose `request` is made when looked at."""
 
-    _job: Job | None
+    _job: Job | Callable[[], Job] | None
 
     @property
     def request(self) -> httpx2.Request:
@@ -28,6 +28,8 @@ class StoredResponse(httpx2.Response):
             job = self._job
             if job is None:
                 raise RuntimeError("a stored response has no request before it is handed out")
+            if not isinstance(job, Job):
+                job = job()
             made = self._request = httpx2.Request(job.method, job.url, headers=job.headers)
         return made
 
@@ -78,15 +80,15 @@ class Storage:
         size = len(reply.content) + sum(len(name) + len(value) for name, value in raw) + _OVERHEAD
         return Frozen(_copy(reply, None), size, ttl, revalidate, on_error, names)
 
-    def thaw(self, value: StoredResponse, job: Job) -> StoredResponse:
-        """A response of the caller's own from a stored one."""
+    def thaw(self, value: StoredResponse, job: Job | Callable[[], Job]) -> StoredResponse:
+        """A response of the caller's own from a stored one. `job`: of the call, or what makes it when looked at."""
         return _copy(value, job)
 
 
 _new = StoredResponse.__new__
 
 
-def _copy(response: httpx2.Response, job: Job | None) -> StoredResponse:
+def _copy(response: httpx2.Response, job: Job | Callable[[], Job] | None) -> StoredResponse:
     # What a shallow copy does, without its detour through pickling: a cache hit costs a tenth of it.
     copy = _new(StoredResponse)
     attributes = copy.__dict__
