@@ -129,7 +129,6 @@ def test_calls_abandoned_in_flight_give_their_slots_back_to_the_next_loop(deadli
     assert user.held == 0
 
 
-@pytest.mark.xfail(strict=True, reason="calls on a closed loop are ended by the garbage collector, not under the lock")
 def test_a_call_abandoned_in_the_queue_gives_up_its_place():
     user = Scripted([SLOW, 200], bulkhead={"max_concurrency": 1, "acquisition_timeout": 1.0})
     loop, tasks = abandoned(user.client.get("/x"), user.client.get("/y"))
@@ -140,7 +139,6 @@ def test_a_call_abandoned_in_the_queue_gives_up_its_place():
     assert user.held == 0
 
 
-@pytest.mark.xfail(strict=True, reason="calls on a closed loop are ended by the garbage collector, not under the lock")
 def test_a_call_that_is_collected_under_the_lock_gives_its_slot_back_afterwards():
     user = Scripted([SLOW])
     assembly = user.client._assembly

@@ -435,6 +435,42 @@ def test_no_more_is_given_back_than_was_taken():
     limiter.paced(1, 10.0, 0.0)
     limiter.give_back(0.0)
     assert waits(limiter, 2) == [0.0, 10.0]
+    for _ in range(3):
+        limiter.give_back(0.0)
+    assert waits(limiter, 3) == [0.0, 10.0, 10.0]
+
+
+def test_those_who_wait_and_give_up_leave_their_place_in_the_window_to_come():
+    limiter = limiter_of()
+    limiter.paced(0, 5.0, 0.0)
+    waits(limiter, 3)
+    limiter.paced(4, 60.0, 4.0)
+    for _ in range(3):
+        limiter.give_back(4.0)
+    assert waits(limiter, 5, now=4.0) == [0.0] * 4 + [60.0]
+
+
+def test_a_window_after_the_last_one_owes_nothing_to_it_however_short():
+    limiter = limiter_of()
+    limiter.paced(0, 10.0, 0.0)
+    limiter.paced(3, 0.5, 10.0)
+    assert waits(limiter, 4, now=10.0) == [0.0, 0.0, 0.0, 0.5]
+
+
+def test_nobody_passes_by_those_who_wait_for_a_reset_to_take_a_token():
+    limiter = limiter_of(1.0, burst=5)
+    limiter.paced(0, 10.0, 0.0)
+    assert waits(limiter, 2) == [10.0, 10.0]
+    limiter.paced(5, 60.0, 5.0)
+    assert waits(limiter, 2, now=5.0) == [5.0, 5.0]
+
+
+def test_those_who_were_sent_are_forgotten():
+    limiter = limiter_of(1.0, burst=1)
+    for tenths in range(1000):
+        limiter.reserve(tenths / 10.0, 2.0)
+    assert limiter.reserve(100.0, INF)
+    assert len(limiter._booked) <= 4
 
 
 # The adaptive rate
@@ -550,6 +586,22 @@ def test_those_who_wait_keep_their_time_and_the_next_one_comes_after_them(faster
         assert waits(limiter, 2) == pytest.approx([2.2, 2.4])
 
 
+def test_those_who_give_up_after_a_change_of_the_rate_leave_no_more_than_a_token():
+    limiter = adaptive(burst=1)
+    waits(limiter, 21)
+    limiter.throttled(None, 0.0)
+    limiter.give_back(0.0)
+    assert limiter.retry_after(0.0) == pytest.approx(2.0)
+
+
+def test_a_change_of_the_rate_while_others_wait_for_a_429_to_pass_leaves_the_bucket_full():
+    limiter = adaptive(burst=10)
+    limiter.throttled(5.0, 0.0)
+    assert waits(limiter, 1) == [5.0]
+    limiter.throttled(None, 0.0)
+    assert waits(limiter, 10) == pytest.approx([5.0] * 9 + [5.4])
+
+
 @given(st.lists(st.sampled_from(["429", "ok", "ok", "ok"]), max_size=300))
 def test_the_rate_is_what_the_answers_make_of_it(answers):
     limiter, rate, streak = adaptive(min_rate=3.0, max_rate=25.0), 10.0, 0
@@ -577,14 +629,24 @@ def test_reset_forgets_the_tokens_that_are_held():
 
 def test_reset_forgets_who_waits_but_not_what_the_server_said():
     limiter = limiter_of()
-    limiter.paced(0, 10.0, 0.0)
-    waits(limiter, 3)
+    limiter.paced(1, 10.0, 0.0)
+    waits(limiter, 2)
     limiter.reset()
     assert limiter.retry_after(0.0) == 10.0
-    limiter.give_back(0.0)
+    for _ in range(2):
+        limiter.give_back(0.0)
     assert limiter.retry_after(0.0) == 10.0
     limiter.paced(2, 30.0, 5.0)
     assert waits(limiter, 3, now=5.0) == [0.0, 0.0, 30.0]
+
+
+def test_reset_lets_nobody_wait_for_the_parents_turn():
+    limiter = limiter_of(1.0, burst=2)
+    limiter.paced(0, 10.0, 0.0)
+    waits(limiter, 3)
+    limiter.reset()
+    limiter.paced(5, 60.0, 2.0)
+    assert waits(limiter, 3, now=2.0) == pytest.approx([0.0, 0.0, 1.0])
 
 
 # Properties

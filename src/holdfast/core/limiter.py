@@ -72,7 +72,8 @@ class Limiter:
         self._policy = policy
         self.rate = policy.rate
         self._burst = float(max(policy.burst or policy.rate or 1, 1))
-        self._debt = 0.0  # tokens taken and not yet flown in again, at _updated; above burst - 1 there is a wait
+        self._debt = 0.0  # tokens taken and not yet flown in again, at _updated; above burst - 1 there is a wait,
+        # below 0 is 0: it is cut off where it is read
         self._updated = 0.0  # in the future, if that is when the server lets the last of those through who wait
         self._streak = 0
         self._left = 0  # sends that the server allows until _window_end; below 0 for those who wait for it
@@ -106,15 +107,12 @@ class Limiter:
 
     def give_back(self, now: float) -> None:
         """Returns a token whose wait was abandoned, or whose request was not sent after all."""
-        self._forget_sent(now)
-        waiting = self._booked.pop() if self._booked else None
-        if self.rate is not None:
-            if waiting is not None and self._updated > now:
-                # Subtracting would not do: others may be let through earlier than those who waited for the server.
-                _, self._debt, self._updated = waiting
-            else:
-                self._refill(now)
-                self._debt = max(self._debt - 1.0, 0.0)
+        last = self._booked.pop() if self._booked else None
+        if last is not None and self._updated > now:
+            # Subtracting would not do: the next one may be let through earlier than the one who waited for the server.
+            _, self._debt, self._updated = last
+        else:
+            self._debt -= 1.0
         if self._window_end > now and self._taken:
             self._left += 1
             self._taken -= 1
@@ -127,7 +125,7 @@ class Limiter:
             return
         self._forget_sent(now)
         end = now + reset
-        left = max(remaining, 0) - len(self._booked)
+        left = remaining - len(self._booked)
         if self._window_end > now and end <= self._first_end + _SAME_WINDOW:
             # The same window as before, told by answers that may overtake each other: the strictest holds.
             self._left = min(self._left, left)

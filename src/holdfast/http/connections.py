@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import os
 import ssl
 import threading
@@ -78,11 +77,11 @@ class Connections:
             drivers = [self._by_loop.pop(loop) for loop in closed]
             if self.last in drivers:
                 self.last = None
-        abandoned = any(driver.deadlines.busy for driver in drivers)
-        del closed, drivers
-        if abandoned:
-            # Calls that can never end hold slots that somebody is about to wait for, in cycles with their loop.
-            gc.collect()
+        # Calls that can never end hold slots that somebody is about to wait for. The garbage collector would not do: it
+        # ends flows without the lock, and none while another one in a queue refers to the loop.
+        for driver in drivers:
+            for _, flow in list(driver.deadlines.busy.values()):
+                self._runtime.bury(flow)
 
     def sync_driver(self) -> SyncDriver:
         """The driver for the calling thread."""

@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 from typing import Any, Protocol
 
-from holdfast.core.effects import FOREVER
+from holdfast.core.effects import FOREVER, Flow
 
 
 class Timed(Protocol):
@@ -20,9 +20,9 @@ class DeadlineTable:
     """Cancels the tasks that are still busy with something when its deadline has passed.
 
     Attributes:
-        busy: which task is busy with what. An entry is made by ``busy[it] = task``, followed by `arm` if its deadline
-            is earlier than `next`, and taken out by ``del``: method calls would cost as much as the rest. The timer
-            then stays where it is, and finds nothing.
+        busy: which task, and which flow in it, is busy with what. An entry is made by ``busy[it] = task, flow``,
+            followed by `arm` if its deadline is earlier than `next`, and taken out by ``del``: method calls would cost
+            as much as the rest. The timer then stays where it is, and finds nothing.
         expired: what was interrupted.
         next: when the timer fires.
     """
@@ -30,7 +30,7 @@ class DeadlineTable:
     __slots__ = ("_loop", "_timer", "busy", "expired", "next")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.busy: dict[Any, asyncio.Task[Any]] = {}
+        self.busy: dict[Any, tuple[asyncio.Task[Any], Flow[Any]]] = {}
         self.next = FOREVER
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
@@ -39,9 +39,9 @@ class DeadlineTable:
     def __len__(self) -> int:
         return len(self.busy)
 
-    def add(self, it: Timed, task: asyncio.Task[Any]) -> None:
+    def add(self, it: Timed, task: asyncio.Task[Any], flow: Flow[Any]) -> None:
         """Interrupts `task` at the deadline of `it`, unless its entry is taken out before."""
-        self.busy[it] = task
+        self.busy[it] = task, flow
         if it.deadline < self.next:
             self.arm(it.deadline)
 
@@ -80,7 +80,7 @@ class DeadlineTable:
         self._timer = None
         self.next = FOREVER
         following = FOREVER
-        for it, task in self.busy.items():
+        for it, (task, _) in self.busy.items():
             if it in self.expired:
                 continue
             if it.deadline <= now:

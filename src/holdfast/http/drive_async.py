@@ -83,7 +83,7 @@ class AsyncDriver:
                 step = send
                 try:
                     if kind is Job:
-                        busy[effect] = task
+                        busy[effect] = task, flow
                         if effect.deadline < deadlines.next:
                             deadlines.arm(effect.deadline)
                         try:
@@ -98,7 +98,7 @@ class AsyncDriver:
                         value = None
                         await self._park(effect.until, woken)
                     elif kind is Io:
-                        value = await self._io(effect, task, before)
+                        value = await self._io(effect, task, flow, before)
                     else:
                         value = self._spawn(effect.flow)
                 except GeneratorExit:
@@ -128,10 +128,10 @@ class AsyncDriver:
                     if reply is not result and not reply.is_closed:
                         await reply.aclose()
 
-    async def _io(self, effect: Io, task: asyncio.Task[Any], before: int) -> Any:
+    async def _io(self, effect: Io, task: asyncio.Task[Any], flow: Flow[Any], before: int) -> Any:
         late = False
         try:
-            self.deadlines.add(effect, task)
+            self.deadlines.add(effect, task, flow)
             try:
                 result = effect.op(effect.arg)
                 return await result if inspect.isawaitable(result) else result
