@@ -11,6 +11,7 @@ from timing import Times, Turns
 STATEMENTS = {
     "httpx2": "import httpx2",
     "holdfast": "from holdfast import ResilientClient, ClientConfig",
+    "client": "from holdfast import ResilientClient, ClientConfig; ResilientClient(ClientConfig(base_url='http://a'))",
     "pydantic": "import httpx2; from pydantic import BaseModel",
 }
 _TIMED = "import time; began = time.process_time(); {}; print(time.process_time() - began)"

@@ -75,6 +75,7 @@ def calls_over_loopback(seconds: float) -> Iterator[Line]:
 def imports(seconds: float) -> Iterator[Line]:
     times = importing.measure(seconds)
     yield line("import ResilientClient, ClientConfig / import httpx2", times, "holdfast", "httpx2", 2.0)
+    yield line("the same and a first client / import httpx2", times, "client", "httpx2")
     yield line("import httpx2 and pydantic / import httpx2", times, "pydantic", "httpx2")
 
 

@@ -8,22 +8,23 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import httpx2
-
 from holdfast.call import Call, returns_call
 from holdfast.config import ClientConfig
-from holdfast.core.breaker import Breaker
-from holdfast.core.events import Observer
-from holdfast.core.outcome import Stop
-from holdfast.http.assembly import Assembly, Prepared
-from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
 from holdfast.http.options import ON_CALL, BodyOptions, RequestOptions, check
+from holdfast.http.prepared import Prepared
 from holdfast.stream_call import StreamCall
-from holdfast.telemetry.logs import Logs
-from holdfast.telemetry.metrics import Metrics, MetricsSnapshot
 
 if TYPE_CHECKING:
+    # httpx2 and what a client is made of are loaded with the first client, to be quick to import.
+    import httpx2
+
+    from holdfast.core.breaker import Breaker
+    from holdfast.core.events import Observer
+    from holdfast.core.outcome import Stop
+    from holdfast.http.assembly import Assembly
+    from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
     from holdfast.lint import HandedIn
+    from holdfast.telemetry.metrics import MetricsSnapshot
 
 _NONE: Mapping[str, Any] = {}
 _MERGED = ("headers", "extensions")
@@ -62,6 +63,12 @@ class ResilientClient:
         transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
         observers: tuple[Observer, ...] | list[Observer] = (),
     ) -> None:
+        import httpx2
+
+        from holdfast.http.assembly import Assembly
+        from holdfast.telemetry.logs import Logs
+        from holdfast.telemetry.metrics import Metrics
+
         if not isinstance(config, ClientConfig):
             kind = type(config).__name__  # type: ignore[unreachable]  # not everybody type-checks
             raise TypeError(f"config must be a holdfast.ClientConfig, not {kind}")
@@ -187,6 +194,8 @@ class ResilientClient:
     @property
     def cookies(self) -> httpx2.Cookies:
         """The cookies of the origin of `base_url`. They go to no other."""
+        import httpx2
+
         return httpx2.Cookies(self._assembly.jar)
 
     @property
@@ -196,6 +205,8 @@ class ResilientClient:
 
     def circuit_breaker_of(self, url: str, key: str | None = None) -> CircuitBreakerControl:
         """The circuit breaker of the origin of a URL, or of a key in it (see `CircuitBreakerConfig.key`)."""
+        from holdfast.http.controls import CircuitBreakerControl
+
         assembly = self._assembly
         origin = assembly.origins.target(url).origin
 
@@ -207,11 +218,15 @@ class ResilientClient:
     @property
     def bulkhead(self) -> BulkheadControl:
         """How many attempts are in flight, and how many wait."""
+        from holdfast.http.controls import BulkheadControl
+
         return BulkheadControl(self._assembly.runtime, self._assembly.pipeline.bulkhead)
 
     @property
     def cache(self) -> CacheControl:
         """The answers that are kept."""
+        from holdfast.http.controls import CacheControl
+
         assembly = self._assembly
         return CacheControl(assembly.runtime, assembly.cache, lambda url: assembly.origins.target(url).path)
 
@@ -297,6 +312,8 @@ class _Closing:
 
 def _joined_headers(defaults: Any, given: Any) -> Any:
     """The headers of a view with those of a call in front; if one of them cannot be encoded, that one, to refuse it."""
+    import httpx2
+
     headers = httpx2.Headers()
     for part in (defaults, given):
         try:
@@ -308,6 +325,8 @@ def _joined_headers(defaults: Any, given: Any) -> Any:
 
 def _blocks(http_client: object, transport: object) -> HandedIn | None:
     """What was handed in that only sync code can use, where no deadline can cut it."""
+    import httpx2
+
     if isinstance(http_client, httpx2.Client):
         return "http_client"
     if transport is not None and not hasattr(transport, "handle_async_request"):

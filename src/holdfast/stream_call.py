@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-
-import httpx2
+from typing import TYPE_CHECKING
 
 from holdfast.call import Call
-from holdfast.http.streams import StreamEnd
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from holdfast.http.streams import StreamEnd
 
 
 class StreamCall:
@@ -57,6 +60,8 @@ class StreamCall:
 
     def _name(self, error: BaseException | None) -> None:
         """A broken content coding is found above the stream's guard, by the response itself."""
+        import httpx2
+
         if isinstance(error, httpx2.DecodingError) and self._ends:
             raise self._ends[0].broken(error) from error
 

@@ -8,7 +8,7 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,29 +35,14 @@ from holdfast.http.drive_async import Owner
 from holdfast.http.failures import Failures
 from holdfast.http.ids import RequestIds
 from holdfast.http.origins import BadURL, Origins
+from holdfast.http.prepared import Prepared
 from holdfast.http.redirects import Redirects
 from holdfast.http.requests import BadRequest, Composer
 from holdfast.http.runtime import Runtime
 from holdfast.http.stored import Storage
-from holdfast.http.streams import StreamEnd, guarded
-from holdfast.redaction import redact_url
+from holdfast.http.streams import guarded
 
 _log = logging.getLogger("holdfast")
-
-
-class Prepared:
-    """What a call was asked for, unread until it is sent."""
-
-    __slots__ = ("ends", "method", "options", "url")
-
-    def __init__(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], ends: Any = None) -> None:
-        self.method = method
-        self.url = url
-        self.options = options
-        self.ends: list[StreamEnd] | None = ends
-
-    def __repr__(self) -> str:
-        return f"{self.method} {redact_url(self.url)}"
 
 
 class Assembly:
@@ -98,10 +83,9 @@ class Assembly:
         self.connections = Connections(config, self.runtime, self.jar, http_client=http_client, transport=transport)
         classifier = Classifier(now, time.time)
         storage = Storage(time.time)
-        cookies = self.jar.header_for
-        for name, value in own:
-            if name.lower() == b"cookie":
-                cookies = lambda _, fixed=value: fixed  # noqa: E731  # wins over the jar, as on a first request
+        fixed = next((value for name, value in own if name.lower() == b"cookie"), None)
+        # A configured Cookie wins over the jar, as on a first request.
+        cookies = self.jar.header_for if fixed is None else lambda _: fixed
         redirects = Redirects(self.origins, neutral, config.max_redirects, _load, cookies)
         ports = Ports(
             now=now,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
-from http.cookiejar import CookieJar
-from typing import Any, TypedDict
-
-import httpx2
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from holdfast.parts import RetryConfig, TimeoutConfig
+
+if TYPE_CHECKING:
+    import httpx2
 
 ON_CALL = ""
 """Under this name, options that come from a view of a client hold those given on the call itself.
@@ -94,6 +94,8 @@ def _check_bodies(options: Mapping[str, Any]) -> None:
 
 def seconds_of(timeout: Any) -> dict[str, float | None]:
     """A `timeout` option as connect, read, write and pool seconds."""
+    import httpx2
+
     if isinstance(timeout, TimeoutConfig):
         return timeout.seconds()
     return httpx2.Timeout(timeout).as_dict()
@@ -117,6 +119,8 @@ def _seconds(name: str, value: Any) -> None:
 
 
 def _timeout(name: str, value: Any) -> None:
+    import httpx2
+
     if value is None or isinstance(value, (httpx2.Timeout, TimeoutConfig)):
         return
     if isinstance(value, tuple):
@@ -173,11 +177,15 @@ def _params(name: str, value: Any) -> None:
 
 
 def _cookies(name: str, value: Any) -> None:
+    from http.cookiejar import CookieJar
+
     if not isinstance(value, CookieJar):
         _pairs(name, value)
 
 
 def _auth(name: str, value: Any) -> None:
+    import httpx2
+
     if value is None or isinstance(value, httpx2.Auth) or callable(value):
         return
     if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(part, (str, bytes)) for part in value):

@@ -151,7 +151,9 @@ _DEADLINES: Final = (
     ),
     _scenario("deadline during an attempt", [_slow(units=4)], _get("DeadlineExceededError", deadline=_UNIT)),
     _scenario(
-        "deadline during the second attempt", [503, _slow(units=8)], _get("DeadlineExceededError", 2, deadline=3 * _UNIT)
+        "deadline during the second attempt",
+        [503, _slow(units=8)],
+        _get("DeadlineExceededError", 2, deadline=3 * _UNIT),
     ),
 )
 

@@ -14,11 +14,12 @@ from holdfast.config import ClientConfig
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park
 from holdfast.core.events import Event, Observer
 from holdfast.core.outcome import Stop
-from holdfast.http.assembly import Assembly, Prepared
+from holdfast.http.assembly import Assembly
 from holdfast.http.bodies import BodySpent
 from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.engines.httpx2_engine import engine_error
 from holdfast.http.options import check
+from holdfast.http.prepared import Prepared
 from holdfast.http.streams import StreamEnd
 from holdfast.telemetry.metrics import Metrics
 from holdfast.testing.transport import FaultTransport, Script, Step

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 from http.cookiejar import CookieJar
+from types import FunctionType
 from typing import Any
 
 import httpx2
@@ -18,8 +19,8 @@ from holdfast.redaction import redact_url
 
 CAPS = frozenset({"sent", "stream", "http2", "proxy", "ssl_context", "unix"})
 
-_ASYNC_REQUEST = httpx2.AsyncClient.request
-_SYNC_REQUEST = httpx2.Client.request
+
+_HTTPX2 = getattr(httpx2.AsyncClient.__init__, "__globals__", None)
 _NO_AUTH = httpx2.Auth()  # given explicitly, it spares httpx2 looking for credentials in the URL
 _NEUTRAL = frozenset({"accept", "accept-encoding", "connection", "user-agent"})
 _REFUSED_STREAM = 7  # RFC 9113, section 7
@@ -80,6 +81,15 @@ def _request(job: Job, *, sync: bool) -> httpx2.Request:
         raise EngineError(str(error), sent=Sent.NO, phase="build", cause=error) from error
 
 
+def _theirs(request: object) -> bool:
+    """Whether this is httpx2's own `request`, and none that somebody has put in its place."""
+    return isinstance(request, FunctionType) and request.__globals__ is _HTTPX2
+
+
+def _is_replaced(client: httpx2.AsyncClient | httpx2.Client) -> bool:
+    return "request" in client.__dict__ or not _theirs(type(client).request)
+
+
 def _arguments(job: Job, *, sync: bool) -> dict[str, Any]:
     """The job as arguments of a `request` that somebody has put in the place of httpx2's."""
     body = job.body
@@ -116,6 +126,12 @@ def _keep_cookies(response: httpx2.Response, jar: CookieJar) -> None:
             httpx2.Cookies(jar).extract_cookies(response)
 
 
+# What is replaced already, as by `mock.patch` around the making of the first client, is no yardstick for the others.
+_ASYNC_REQUEST, _SYNC_REQUEST = (
+    one.request if _theirs(one.request) else None for one in (httpx2.AsyncClient, httpx2.Client)
+)
+
+
 class AsyncHttpx2Engine:
     """Performs attempts with an `httpx2.AsyncClient`.
 
@@ -135,8 +151,10 @@ class AsyncHttpx2Engine:
     async def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
         client = self._client
-        if (type(client).request is not _ASYNC_REQUEST or "request" in client.__dict__) and (
-            job.context.target.own or not _has_secrets(client)
+        if (
+            (type(client).request is not _ASYNC_REQUEST or "request" in client.__dict__)
+            and _is_replaced(client)
+            and (job.context.target.own or not _has_secrets(client))
         ):
             return await self._through_request(job)
         request = _request(job, sync=False)
@@ -182,8 +200,10 @@ class SyncHttpx2Engine:
     def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
         client = self._client
-        if (type(client).request is not _SYNC_REQUEST or "request" in client.__dict__) and (
-            job.context.target.own or not _has_secrets(client)
+        if (
+            (type(client).request is not _SYNC_REQUEST or "request" in client.__dict__)
+            and _is_replaced(client)
+            and (job.context.target.own or not _has_secrets(client))
         ):
             return self._through_request(job)
         request = _request(job, sync=True)
