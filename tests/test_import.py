@@ -45,7 +45,8 @@ def test_a_replaced_request_counts_though_the_first_client_is_made_under_it():
             return httpx2.Response(200, text="sent")
 
         transport = httpx2.MockTransport(respond)
-        with mock.patch.object(httpx2.Client, "request", return_value=httpx2.Response(200, text="replaced")) as replaced:
+        answer = httpx2.Response(200, text="replaced")
+        with mock.patch.object(httpx2.Client, "request", return_value=answer) as replaced:
             with ResilientClient(config, transport=transport) as client:
                 print(client.get("/x").result().text, replaced.call_count, len(sent))
                 stopped = replaced.call_count

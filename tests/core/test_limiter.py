@@ -844,3 +844,27 @@ class Sending(RuleBasedStateMachine):
 
 
 TestSending = Sending.TestCase
+
+
+@given(
+    rate=st.floats(0.1, 100.0),
+    burst=st.integers(1, 20),
+    gaps=st.lists(st.floats(0.0, 3.0), min_size=1, max_size=60),
+)
+def test_taking_at_once_is_reserving_without_a_wait(rate: float, burst: int, gaps: list[float]):
+    policy = LimiterPolicy(rate=rate, burst=burst)
+    quick, plain = Limiter(policy), Limiter(policy)
+    now = 0.0
+    for gap in gaps:
+        now += gap
+        assert quick.take(now) == (plain.reserve(now, 0.0) is not None)
+
+
+def test_giving_back_after_a_change_of_the_rate_makes_nobody_wait_longer():
+    limiter = limiter_of(rate=1.0, adaptive=True)
+    limiter.paced(0, 0.5, 50.0)
+    assert all(wait is not None for wait in waits(limiter, 4, 50.0))
+    limiter.throttled(None, 50.0)
+    before = limiter.retry_after(50.0)
+    limiter.give_back(50.0)
+    assert limiter.retry_after(50.0) <= before

@@ -391,7 +391,7 @@ class Pipeline:
         clock = ports.now
         now = clock()
         counted = not limiter.idle
-        if counted and limiter.reserve(now, 0.0) is None:
+        if counted and not limiter.take(now):
             stop = yield from self._token(job, limiter, last)
             if stop is not None:
                 return stop
