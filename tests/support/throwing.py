@@ -120,6 +120,9 @@ class CountingLimiter(Limiter):
 
     taken = 0
 
+    def take(self, now: float) -> bool:
+        return self.reserve(now, 0.0) is not None
+
     def reserve(self, now: float, max_wait: float) -> float | None:
         wait = super().reserve(now, max_wait)
         if wait is not None:

@@ -19,64 +19,15 @@ from holdfast.core.deadline import cut
 from holdfast.core.effects import Failed, Flow, Io, Job, Park, Waiter
 from holdfast.core.events import AttemptFinished, AttemptStarted, CallFinished, RetryScheduled, SlotWaited, TokenWaited
 from holdfast.core.limiter import Limiter
-from holdfast.core.outcome import ANSWERS, FAILURES, Kind, Outcome, Reason, Stop
+from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.core.ports import CacheUse, Ports
 from holdfast.core.retry import Again, Halt
+from holdfast.core.state import State, Tail, settle
 
 _OVERSPENT = Halt("the retry budget of this origin is spent: too large a share of its calls are retries already")
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing on the server (RFC 9110, section 9.2.1): they invalidate nothing in the cache."""
-
-
-class State:
-    """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter."""
-
-    __slots__ = ("breaker", "budget", "circuits", "limiter")
-
-    def __init__(self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter) -> None:
-        self.breaker = breaker
-        self.budget = budget
-        self.limiter = limiter
-        self.circuits: dict[str, Breaker] = {}
-
-
-class Tail:
-    """What a stream still holds after its head was returned: a slot, and the breaker's verdict."""
-
-    __slots__ = ("_breaker", "_bulkhead", "_job", "_now", "_open", "_ticket")
-
-    def __init__(self, bulkhead: Bulkhead, job: Job, now: Callable[[], float]) -> None:
-        self._bulkhead = bulkhead
-        self._job = job
-        self._now = now
-        self._open = True
-        self._breaker: Breaker | None = None
-        self._ticket = -1
-
-    def gate(self, breaker: Breaker, ticket: int) -> None:
-        """Puts the breaker's verdict off to the end of the stream."""
-        self._breaker = breaker
-        self._ticket = ticket
-
-    def __call__(self, kind: Kind | None) -> None:
-        """Ends the stream, once: `kind` tells how, None for "given up by the caller"."""
-        if self._open:
-            self._open = False
-            self._bulkhead.leave()
-            if self._breaker is not None:
-                now = self._now()
-                settle(self._breaker, self._ticket, kind, now, now - self._job.began)
-
-
-def settle(breaker: Breaker, ticket: int, kind: Kind | None, now: float, seconds: float) -> None:
-    """Tells the breaker what became of the one who holds `ticket`."""
-    if kind in FAILURES:
-        breaker.fail(ticket, now, seconds)
-    elif kind in ANSWERS:
-        breaker.succeed(ticket, now, seconds)
-    else:
-        breaker.leave(ticket)
 
 
 class Pipeline:
@@ -361,7 +312,7 @@ class Pipeline:
         """Waits before the next attempt; what makes that pointless ends the call with the outcome that it has."""
         if not self._ending():
             ports = self.ports
-            ports.emit(RetryScheduled(job.id, job.route, job.key, job.attempts, delay, cause_of(outcome)))
+            ports.emit(RetryScheduled(job.id, job.route, job.key, job.attempts, delay, outcome.cause))
             yield from self._sleep(ports.now() + delay)
         if self._ending():
             return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
@@ -600,11 +551,3 @@ class Pipeline:
             for breaker in (state.breaker, *state.circuits.values()):
                 if breaker is not None:
                     breaker.reset()
-
-
-def cause_of(outcome: Outcome) -> str:
-    """A word or two on an outcome, for logs: the status, or the name of the error."""
-    if outcome.status:
-        return str(outcome.status)
-    error = getattr(outcome.error, "cause", None) or outcome.error
-    return type(error).__name__ if error is not None else outcome.kind.name.lower()

@@ -88,10 +88,10 @@ class Limiter:
     def take(self, now: float) -> bool:
         """Takes a token if there is one to be had at once: `reserve` for the common case, at a fraction of its cost."""
         rate = self.rate
-        if rate is None or self._window_end > now or self._blocked > now or self._updated > now or self._booked:
+        if rate is None or self._window_end > now or self._blocked > now or self._updated > now:
             return self.reserve(now, 0.0) is not None
         debt = self._debt - (now - self._updated) * rate / self._policy.period
-        if debt < 0.0:
+        if debt < 0.0:  # noqa: PLR1730  # calling max() costs three times as much
             debt = 0.0
         if debt + 1.0 > self._burst:
             return self.reserve(now, 0.0) is not None  # which knows what is only rounding

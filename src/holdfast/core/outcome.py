@@ -62,6 +62,14 @@ class Outcome:
     may_have_executed: bool = False
     attempt: int = 1
 
+    @property
+    def cause(self) -> str:
+        """A word or two for logs: the status, or the name of the error."""
+        if self.status:
+            return str(self.status)
+        error = getattr(self.error, "cause", None) or self.error
+        return type(error).__name__ if error is not None else self.kind.name.lower()
+
 
 class Reason(Enum):
     """What stopped a call. Only `OUTCOME` stands for something that came from outside."""

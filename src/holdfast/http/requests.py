@@ -5,7 +5,6 @@ Everything that can be wrong with a request is found here, before anything is se
 
 from __future__ import annotations
 
-import hashlib
 import json as jsonlib
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from holdfast.http.auths import HttpxAuth, as_auth
 from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
 from holdfast.http.context import serving
 from holdfast.http.cookies import OriginJar
+from holdfast.http.identity import Selector, identity_of
 from holdfast.http.ids import RequestIds
 from holdfast.http.options import ON_CALL, seconds_of
 from holdfast.http.origins import Origins, Target
@@ -33,24 +33,6 @@ _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"
 _KEYED_METHODS = frozenset({"POST", "PATCH"})
 _TTL = frozenset({"cache_ttl"})
 _ENCODED = ("params", "cookies", "data", "files")
-_UNCACHED = frozenset(
-    {b"range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range"}
-)
-_NO_IDENTITY = frozenset(
-    {
-        b"accept",
-        b"accept-charset",
-        b"accept-encoding",
-        b"accept-language",
-        b"cache-control",
-        b"pragma",
-        b"traceparent",
-        b"tracestate",
-        b"user-agent",
-        b"x-correlation-id",
-        b"x-request-id",
-    }
-)
 _PER_CALL = frozenset({b"X-Request-ID", b"Idempotency-Key", b"X-Correlation-ID", b"traceparent"})
 _MOST_TEMPLATES = 1024
 _PRIVATE = ("headers", "auth", "cookies", "params")  # what may hold credentials
@@ -270,7 +252,7 @@ class Composer:
         use = template["cache"]
         if use is not None:
             job.cache = CacheUse(
-                use.key, use.path, _Selector(headers), use.ttl, use.stale_while_revalidate, use.stale_if_error, use.tags
+                use.key, use.path, Selector(headers), use.ttl, use.stale_while_revalidate, use.stale_if_error, use.tags
             )
         return job
 
@@ -430,7 +412,7 @@ class Composer:
         if identity is None:
             if job.auth is not None or options.get("cookies") or (self._jar.filled and target.own):
                 return None
-            identity = _identity(given) if given is not None else ""
+            identity = identity_of(given) if given is not None else ""
             if identity is None:
                 return None
         else:
@@ -438,45 +420,12 @@ class Composer:
         return CacheUse(
             (job.key, target.url.raw_path, identity),
             target.path,
-            _Selector(job.headers),
+            Selector(job.headers),
             ttl,
             settings.stale_while_revalidate,
             settings.stale_if_error,
             frozenset(options.get("tags", ())),
         )
-
-
-class _Selector:
-    """This request's values of the headers that a stored response varies on."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self._headers = headers
-
-    def __call__(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        found: dict[str, list[str]] = {name: [] for name in names}
-        for name, value in self._headers:
-            values = found.get(name.decode("latin-1").lower())
-            if values is not None:
-                values.append(value.decode("latin-1"))
-        return tuple(", ".join(found[name]) for name in names)
-
-
-def _identity(given: list[tuple[bytes, bytes]]) -> str | None:
-    """A hash of all headers given on the call that may be credentials: any but the few that surely are not.
-
-    None if the call is conditional or partial, whose answers are not for others.
-    """
-    digest = hashlib.sha256()
-    count = 0
-    for name, value in sorted((name.lower(), value) for name, value in given):
-        if name in _UNCACHED:
-            return None
-        if name not in _NO_IDENTITY:
-            count += 1
-            digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
-    return digest.hexdigest() if count else ""
 
 
 def _given_headers(headers: Any) -> list[tuple[bytes, bytes]]:

@@ -1,0 +1,62 @@
+"""What outlives a single attempt: the state of an origin, and what a stream still holds after its head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.core.breaker import Breaker
+from holdfast.core.budget import RetryBudget
+from holdfast.core.bulkhead import Bulkhead
+from holdfast.core.effects import Job
+from holdfast.core.limiter import Limiter
+from holdfast.core.outcome import ANSWERS, FAILURES, Kind
+
+
+class State:
+    """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter."""
+
+    __slots__ = ("breaker", "budget", "circuits", "limiter")
+
+    def __init__(self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter) -> None:
+        self.breaker = breaker
+        self.budget = budget
+        self.limiter = limiter
+        self.circuits: dict[str, Breaker] = {}
+
+
+class Tail:
+    """What a stream still holds after its head was returned: a slot, and the breaker's verdict."""
+
+    __slots__ = ("_breaker", "_bulkhead", "_job", "_now", "_open", "_ticket")
+
+    def __init__(self, bulkhead: Bulkhead, job: Job, now: Callable[[], float]) -> None:
+        self._bulkhead = bulkhead
+        self._job = job
+        self._now = now
+        self._open = True
+        self._breaker: Breaker | None = None
+        self._ticket = -1
+
+    def gate(self, breaker: Breaker, ticket: int) -> None:
+        """Puts the breaker's verdict off to the end of the stream."""
+        self._breaker = breaker
+        self._ticket = ticket
+
+    def __call__(self, kind: Kind | None) -> None:
+        """Ends the stream, once: `kind` tells how, None for "given up by the caller"."""
+        if self._open:
+            self._open = False
+            self._bulkhead.leave()
+            if self._breaker is not None:
+                now = self._now()
+                settle(self._breaker, self._ticket, kind, now, now - self._job.began)
+
+
+def settle(breaker: Breaker, ticket: int, kind: Kind | None, now: float, seconds: float) -> None:
+    """Tells the breaker what became of the one who holds `ticket`."""
+    if kind in FAILURES:
+        breaker.fail(ticket, now, seconds)
+    elif kind in ANSWERS:
+        breaker.succeed(ticket, now, seconds)
+    else:
+        breaker.leave(ticket)
