@@ -21,9 +21,8 @@ BODY = {"name": "Rex", "tags": ["dog", "brown"], "age": 7}
 EVERYTHING: dict[str, Any] = {
     "base_url": URL,
     "rate_limit": {"rate": 1_000_000.0, "burst": 1_000_000},
-    "circuit_breaker": {"window": "count", "slow_call_seconds": 5.0, "slow_call_rate": 0.5},
 }
-"""Every layer on: the rate limiter never waits, the cache is there and asked for nothing."""
+"""Every layer on, as the rate limiter is not by itself: it never waits. The cache is there, and asked for nothing."""
 
 LOOKED_UP = {**EVERYTHING, "cache": {"from_response": True}}
 """The same, with every GET looked up in the cache, which finds that the answer must not be kept."""

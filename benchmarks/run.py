@@ -68,7 +68,7 @@ def calls_sync(seconds: float) -> Iterator[Line]:
 
 
 def calls_over_loopback(seconds: float) -> Iterator[Line]:
-    times = asyncio.run(loopback.measure(640, seconds))
+    times = asyncio.run(loopback.measure(3 * loopback.IN_FLIGHT, seconds))
     yield line(f"loopback, {loopback.IN_FLIGHT} in flight / bare", times, "ours", "bare", 0.95)
 
 

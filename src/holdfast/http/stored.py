@@ -90,12 +90,12 @@ _new = StoredResponse.__new__
 
 def _copy(response: httpx2.Response, job: Job | Callable[[], Job] | None) -> StoredResponse:
     # What a shallow copy does, without its detour through pickling: a cache hit costs a tenth of it.
-    copy = _new(StoredResponse)
-    attributes = copy.__dict__
-    attributes.update(response.__dict__)
+    attributes = response.__dict__.copy()
     attributes["headers"] = httpx2.Headers(response.headers)
     attributes["extensions"] = {}
     attributes["history"] = []
     attributes["_request"] = None
     attributes["_job"] = job
+    copy = _new(StoredResponse)
+    copy.__dict__ = attributes
     return copy
