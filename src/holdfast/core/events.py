@@ -1,7 +1,7 @@
 """Frozen records of what happens to a call, for observers, logs and metrics.
 
-Observers get them outside the client's lock, right after the step in which they happened. With calls on several threads, one
-thread may deliver what happened on another, so that their order is not strict.
+Observers get them outside the client's lock, right after the step in which they happened. With calls on several
+threads, one thread may deliver what happened on another, so that their order is not strict.
 """
 
 from __future__ import annotations
