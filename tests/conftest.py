@@ -1,8 +1,10 @@
-"""Settings of hypothesis, and the failure test server as a fixture."""
+"""Settings of hypothesis and of Ctrl-C, and the failure test server as a fixture."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +18,10 @@ settings.register_profile("ci", _SHARED, max_examples=50, stateful_step_count=30
 settings.register_profile("dev", _SHARED, max_examples=100, stateful_step_count=40)
 settings.register_profile("thorough", _SHARED, max_examples=5_000, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # Started in the background by a shell, everything ignores Ctrl-C; there are tests of just that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
