@@ -54,7 +54,7 @@ bench: .venv/.ready
 # Universal: one file for every supported Python and platform. No index, no links: where packages come from is the machine's business.
 pins: .venv/.ready
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
-	    --no-header --no-emit-index-url --no-emit-find-links --extra all pyproject.toml requirements/dev.in --output-file $(PINS)
+	    --no-header --extra all pyproject.toml requirements/dev.in --output-file $(PINS)
 	.venv/bin/python scripts/check-pins $(PINS)
 
 clean:
