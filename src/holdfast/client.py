@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _NONE: Mapping[str, Any] = {}
 _MERGED = ("headers", "extensions")
+_BODIES = ("content", "data", "files", "json")
 
 
 class ResilientClient:
@@ -77,6 +78,11 @@ class ResilientClient:
         if http_client is not None and not isinstance(http_client, (httpx2.AsyncClient, httpx2.Client)):
             kind = type(http_client).__name__  # type: ignore[unreachable]
             raise TypeError(f"http_client must be an httpx2.AsyncClient or httpx2.Client, not {kind}")
+        if transport is not None and (isinstance(transport, type) or not _is_transport(transport)):
+            raise TypeError(f"transport must be a transport of httpx2, not {transport!r}")
+        listed: object = observers
+        if not isinstance(listed, (tuple, list)) or not all(map(callable, listed)):
+            raise TypeError(f"observers must be a tuple or list of callables, not {observers!r}")
         settings = config.logging
         logs = Logs(
             settings.logger_name,
@@ -179,6 +185,9 @@ class ResilientClient:
             TypeError, ValueError: names the option that is wrong.
         """
         check(options)
+        for name in _BODIES:
+            if name in options:
+                raise TypeError(f"{name} belongs to a single call: with_options takes no body")
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._defaults = self._options(options) if self._defaults else dict(options)
@@ -321,6 +330,10 @@ def _joined_headers(defaults: Any, given: Any) -> Any:
         except (TypeError, ValueError, AttributeError):
             return part
     return headers
+
+
+def _is_transport(transport: object) -> bool:
+    return hasattr(transport, "handle_async_request") or hasattr(transport, "handle_request")
 
 
 def _blocks(http_client: object, transport: object) -> HandedIn | None:

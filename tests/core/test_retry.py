@@ -61,9 +61,9 @@ def test_a_failure_is_repeated_until_the_attempts_are_used_up():
 
 def test_a_single_attempt_is_spent_only_if_it_could_have_been_repeated():
     once = RetryPolicy(max_attempts=1, backoff=STEADY)
-    assert decide(once, Kind.SERVER_ERROR) == Halt("max_attempts allows one only", spent=True)
+    assert decide(once, Kind.SERVER_ERROR) == Halt("only one attempt is allowed (max_attempts=1)", spent=True)
     assert decide(once, Kind.REJECTED) == Halt("a 404 is not retried", spent=False)
-    assert decide(once, Kind.REJECTED, wanted=True) == Halt("max_attempts allows one only", spent=True)
+    assert decide(once, Kind.REJECTED, wanted=True) == Halt("only one attempt is allowed (max_attempts=1)", spent=True)
 
 
 def test_what_is_not_retryable_after_the_last_retry_is_not_for_want_of_attempts():

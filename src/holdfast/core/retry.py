@@ -87,7 +87,11 @@ class RetryPolicy:
         if not may:
             return Halt(self._refusal(outcome, wanted=wanted is True))
         if attempts >= self.max_attempts:
-            why = f"all {attempts} attempts are used up" if attempts > 1 else "max_attempts allows one only"
+            why = (
+                f"all {attempts} attempts are used up"
+                if attempts > 1
+                else "only one attempt is allowed (max_attempts=1)"
+            )
             return Halt(why, spent=True)
         if not replayable:
             return Halt("its body can be sent only once")

@@ -66,6 +66,9 @@ class SyncDriver:
                             runtime.close_dropped()
                         try:
                             value = self.engine.send(effect)
+                            if not effect.stream and time.monotonic() > effect.deadline:
+                                # Nothing could cut it, but the answer counts no more than it would under asyncio.
+                                value = Failed(late())
                         except Exception as error:
                             value = Failed(error)
                         if effect.stream and value.__class__ is not Failed:
@@ -115,6 +118,11 @@ class SyncDriver:
         """Closes the engine."""
         self.engine.close()
         self._runtime.close_dropped()
+
+
+def late() -> EngineError:
+    """The failure of an attempt that the deadline of its call has overtaken."""
+    return EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True)
 
 
 def _bind(waiter: Waiter) -> threading.Lock:

@@ -118,6 +118,12 @@ def _seconds(name: str, value: Any) -> None:
         raise ValueError("deadline must be more than 0 seconds")
 
 
+def _positive(name: str, value: Any) -> None:
+    _number(name, value)
+    if value == 0:
+        raise ValueError(f"{name} must be more than 0 seconds")
+
+
 def _timeout(name: str, value: Any) -> None:
     import httpx2
 
@@ -128,9 +134,9 @@ def _timeout(name: str, value: Any) -> None:
             raise ValueError("timeout as a tuple is (connect, read[, write[, pool]])")
         for part in value:
             if part is not None:
-                _number(name, part)
+                _positive(name, part)
         return
-    _number(name, value)
+    _positive(name, value)
 
 
 def _boolean(name: str, value: Any) -> None:

@@ -25,4 +25,6 @@ class Prepared:
         self.ends: list[StreamEnd] | None = ends
 
     def __repr__(self) -> str:
-        return f"{self.method} {redact_url(self.url)}"
+        text = f"{self.method} {redact_url(self.url)}"
+        # What cannot be printed could forge a line of a log, or break the printing of it.
+        return text if text.isprintable() else repr(text)[1:-1]
