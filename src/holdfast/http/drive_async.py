@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
 from holdfast.http.deadlines import DeadlineTable
-from holdfast.http.engines.base import Engine, EngineError, Sent
+from holdfast.http.engines.base import Engine, EngineError, Sent, deadline_passed
 from holdfast.http.runtime import Runtime
 
 
@@ -218,6 +218,6 @@ def _set(future: asyncio.Future[None]) -> None:
 
 
 def _late(error: BaseException) -> EngineError:
-    late = EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True)
+    late = deadline_passed()
     late.__cause__ = error
     return late

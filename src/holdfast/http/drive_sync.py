@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
-from holdfast.http.engines.base import EngineError, Sent, SyncEngine
+from holdfast.http.engines.base import EngineError, Sent, SyncEngine, deadline_passed
 from holdfast.http.runtime import Runtime
 
 
@@ -68,7 +68,7 @@ class SyncDriver:
                             value = self.engine.send(effect)
                             if not effect.stream and time.monotonic() > effect.deadline:
                                 # Nothing could cut it, but the answer counts no more than it would under asyncio.
-                                value = Failed(late())
+                                value = Failed(deadline_passed())
                         except Exception as error:
                             value = Failed(error)
                         if effect.stream and value.__class__ is not Failed:
@@ -118,11 +118,6 @@ class SyncDriver:
         """Closes the engine."""
         self.engine.close()
         self._runtime.close_dropped()
-
-
-def late() -> EngineError:
-    """The failure of an attempt that the deadline of its call has overtaken."""
-    return EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True)
 
 
 def _bind(waiter: Waiter) -> threading.Lock:

@@ -13,7 +13,7 @@ import httpx2
 from holdfast.core.effects import FOREVER, Flow, Job
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.http.classify import kind_of_error
-from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.engines.base import EngineError, deadline_passed
 from holdfast.http.engines.httpx2_engine import engine_error
 from holdfast.http.failures import Failures
 from holdfast.http.runtime import Runtime
@@ -61,7 +61,7 @@ class StreamEnd:
 
     def late(self) -> Exception:
         """The deadline passed while the body was being read."""
-        return self.broken(EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True))
+        return self.broken(deadline_passed())
 
     def __del__(self) -> None:
         if self._end is not None:

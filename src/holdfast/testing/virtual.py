@@ -16,7 +16,7 @@ from holdfast.core.events import Event, Observer
 from holdfast.core.outcome import Stop
 from holdfast.http.assembly import Assembly
 from holdfast.http.bodies import BodySpent
-from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.engines.base import EngineError, Sent, deadline_passed
 from holdfast.http.engines.httpx2_engine import engine_error
 from holdfast.http.options import check
 from holdfast.http.prepared import Prepared
@@ -128,7 +128,7 @@ class VirtualTime:
         delay, reply = fiber.send(job)
         if self.now + delay > job.deadline:
             delay = max(job.deadline - self.now, 0.0)
-            late = EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True)
+            late = deadline_passed()
             reply = Failed(late)
         self.after(delay, self._resume(fiber, reply))
 

@@ -42,6 +42,11 @@ class EngineError(Exception):
         self.timed_out = timed_out
 
 
+def deadline_passed() -> EngineError:
+    """The failure of an attempt that the deadline of its call has overtaken."""
+    return EngineError("the deadline passed", sent=Sent.MAYBE, phase="deadline", timed_out=True)
+
+
 class Engine(Protocol):
     """Performs attempts under asyncio.
 
