@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class State(Enum):
-    """Where a call stands. It goes through these from the top; `USED` is a call that another one took over."""
+    """Where a call stands. It goes through these from the top."""
 
     NEW = "not sent"
     RUNNING = "in flight"
@@ -28,7 +28,6 @@ class State(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
-    USED = "taken over"
 
 
 # An attribute of an Enum is several look-ups.
@@ -291,19 +290,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
                 f"{self!r} is already being awaited elsewhere, and is sent only once: "
                 "share one task with asyncio.ensure_future(call), or make a second call"
             )
-        if state is State.USED:
-            raise RuntimeError(f"{self!r} was taken over by another call made from it: await that one")
         raise RuntimeError(f"{self!r} was interrupted before it had an outcome: make a new call")
-
-    def _take_over(self) -> None:
-        """Marks the call as used by another one made from it.
-
-        Raises:
-            RuntimeError: it was sent already.
-        """
-        if self._state is not State.NEW:
-            raise RuntimeError(f"{self!r} was sent already and cannot be changed")
-        self._state = State.USED
 
     def __bool__(self) -> bool:
         return True
