@@ -50,7 +50,7 @@ def leaks(client: ResilientClient) -> dict[str, int]:
     held = {
         "slots": client.bulkhead.in_flight,
         "queue": client.bulkhead.queued,
-        "sleepers": len(assembly.pipeline._sleepers),
+        "sleepers": len(assembly.pipeline._attempt._sleepers),
         "pending": len(assembly.runtime.pending),
         "deadlines": sum(len(driver.deadlines.busy) for driver in assembly.connections._by_loop.values()),
         "background": sum(len(driver._background) for driver in assembly.connections._by_loop.values()),

@@ -37,7 +37,9 @@ _NEW, _RUNNING, _DONE = State.NEW, State.RUNNING, State.DONE
 class Source(Protocol):
     """What a call is made by: it gives the flow, when the call is sent, and what drives it."""
 
-    def start(self, request: Any, task: asyncio.Task[Any], owner: Call[Any]) -> Coroutine[Any, Any, Any]:
+    def start(
+        self, request: Any, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, owner: Call[Any]
+    ) -> Coroutine[Any, Any, Any]:
         """Prepares a request. Returns what sends it in the current task, and ends with what `owner.finish` returns."""
         ...
 
@@ -94,8 +96,8 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     def _start(self) -> Coroutine[Any, Any, T]:
         """Prepares the request, in the task that is about to send it. Returns the coroutine that does."""
-        task = None if _get_running_loop() is None else current_task()
-        if task is None:
+        loop = _get_running_loop()
+        if loop is None or (task := current_task(loop)) is None:
             raise RuntimeError(
                 "a Holdfast call can only be awaited under asyncio; trio is not supported yet. "
                 "Without an event loop, use .result()"
@@ -106,7 +108,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             return self._again()
         self._state = _RUNNING
         try:
-            coroutine = source.start(self.request, task, self)
+            coroutine = source.start(self.request, task, loop, self)
         except BaseException as error:
             self.fail(error)
             raise
@@ -114,14 +116,14 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._coroutine = coroutine
         return coroutine
 
-    def finish(self, value: Any) -> T:
+    def finish(self, value: Any) -> Any:
         """Stores the result of the flow. For drivers."""
         if value.__class__ is Stop:
             raise self._source.error(value)
         self._task = None
         self._outcome = value
         self._state = _DONE
-        return cast("T", value)
+        return value
 
     async def _again(self) -> T:
         """Awaited once more, or by a second task."""
@@ -217,7 +219,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             return self._stored()
         self._state = _RUNNING
         try:
-            return self.finish(source.run(self.request))
+            return cast("T", self.finish(source.run(self.request)))
         except BaseException as error:
             self.fail(error)
             raise

@@ -299,7 +299,7 @@ class _Closing:
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
 
-    async def start(self, request: Any, task: Any, owner: Call[None]) -> None:
+    async def start(self, request: Any, task: Any, loop: Any, owner: Call[None]) -> None:
         try:
             self._assembly.shut()
             await self._assembly.connections.aclose()

@@ -15,7 +15,7 @@ import pytest
 from tests.support.crowds import ALL
 from tests.support.throwing import throws
 
-MODULES = ("flow", "state", "cached", "bulkhead", "cache")
+MODULES = ("flow", "attempt", "state", "cached", "bulkhead", "cache")
 
 GIVE_BACKS = frozenset(
     {

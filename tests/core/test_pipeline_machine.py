@@ -13,7 +13,7 @@ from holdfast.core.breaker import Breaker, BreakerPolicy
 from holdfast.core.budget import RetryBudget
 from holdfast.core.bulkhead import GRANTED, Bulkhead
 from holdfast.core.cache import Cache
-from holdfast.core.effects import Child, Failed, Flow, Io, Job, Park, Spawn
+from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Spawn
 from holdfast.core.flow import Pipeline
 from holdfast.core.limiter import Limiter, LimiterPolicy
 from holdfast.core.outcome import Kind, Outcome
@@ -184,7 +184,8 @@ class PipelineMachine(RuleBasedStateMachine):
         path=st.sampled_from(["/a", "/b"]),
         cached=st.booleans(),
         stream=st.booleans(),
-        patience=st.sampled_from([None, 4.0, 10.0]),
+        patience=st.sampled_from([FOREVER, 4.0, 10.0]),
+        plain=st.booleans(),
         auth=st.booleans(),
         wanted=st.sampled_from(["none", "none", "never", "ok", "raises"]),
         circuit=st.sampled_from([None, None, "finer"]),
@@ -195,7 +196,8 @@ class PipelineMachine(RuleBasedStateMachine):
         path: str,
         cached: bool,
         stream: bool,
-        patience: float | None,
+        patience: float,
+        plain: bool,
         auth: bool,
         wanted: str,
         circuit: str | None,
@@ -205,6 +207,7 @@ class PipelineMachine(RuleBasedStateMachine):
         job = Job(method, path, [], b"", {"read": 5.0}, CallPlan(retry, 3.0, 3.0), "origin", path, "id")
         job.idempotent = method != "POST"
         job.patience = patience
+        job.plain = plain and not auth and circuit is None and retry.retry_if is None
         job.longest = 5.0
         job.stream = stream
         job.follow = True

@@ -92,7 +92,7 @@ class Tap(Generator[Any, Any, Any]):
         """A flow that has ended stands in no queue, where it would keep others from their place."""
         pipeline = self.plan.pipeline
         assert pipeline is not None
-        queues: list[Collection[Waiter]] = [pipeline.bulkhead._queue, pipeline._sleepers]
+        queues: list[Collection[Waiter]] = [pipeline.bulkhead._queue, pipeline._attempt._sleepers]
         if pipeline.cache is not None:
             queues += [flight.followers for flight in pipeline.cache._cache._live]
         if any(waiter in queue for waiter in self.waiters for queue in queues):
@@ -234,8 +234,8 @@ def missing(pipeline: Pipeline, metered: int | None, retries: int, now: float) -
     bulkhead = pipeline.bulkhead
     if bulkhead.in_flight or bulkhead.queued:
         yield f"{bulkhead.in_flight} slots taken, {bulkhead.queued} in the queue"
-    if pipeline._sleepers:
-        yield f"{len(pipeline._sleepers)} sleepers"
+    if pipeline._attempt._sleepers:
+        yield f"{len(pipeline._attempt._sleepers)} sleepers"
     if pipeline.cache is not None and pipeline.cache._cache.flights:
         yield f"{pipeline.cache._cache.flights} flights"
     later = now + 1e6

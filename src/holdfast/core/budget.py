@@ -23,12 +23,11 @@ class RetryBudget:
     """
 
     __slots__ = (
-        "_at",
+        "_before",
         "_calls",
         "_end",
         "_newest",
         "_retries",
-        "_total_calls",
         "_total_retries",
         "_width",
         "floor",
@@ -40,24 +39,23 @@ class RetryBudget:
         self.floor = floor
         self._width = window / _BUCKETS
         self._newest = -1  # number of the newest bucket since the beginning of time
-        self._at = 0  # its index among those of calls
         self._end = 0.0  # when it ends
-        self._calls = [0] * _BUCKETS
+        self._calls = 0  # of all time
+        self._before = [0] * _BUCKETS  # those before each bucket of the window
         self._retries = [0] * _KEPT
-        self._total_calls = 0
         self._total_retries = 0
 
     def record_call(self, now: float) -> None:
         """A call begins: a deposit. The time may be one that has passed; a deposit is as new as what came before."""
         if now >= self._end:
             self._advance(now)
-        self._calls[self._at] += 1
-        self._total_calls += 1
+        self._calls += 1
 
     def spend(self, now: float) -> bool:
         """Takes one retry from the budget; False if it is spent."""
         self._advance(now)
-        calls, retries = self._total_calls, self._total_retries + 1
+        calls = self._calls - self._before[(self._newest + 1) % _BUCKETS]
+        retries = self._total_retries + 1
         # A quotient, because it rounds as the ratio was rounded when it was written down: 29 / 100 <= 0.29.
         if retries > self.floor and (not calls or retries / calls > self.ratio):
             return False
@@ -75,9 +73,9 @@ class RetryBudget:
 
     def reset(self) -> None:
         """Forgets all."""
-        self._calls = [0] * _BUCKETS
+        self._calls = 0
+        self._before = [0] * _BUCKETS
         self._retries = [0] * _KEPT
-        self._total_calls = 0
         self._total_retries = 0
 
     def _advance(self, now: float) -> None:
@@ -85,12 +83,9 @@ class RetryBudget:
         if number <= self._newest:
             return
         for passed in range(max(self._newest + 1, number - _KEPT + 1), number + 1):
-            at = passed % _BUCKETS
-            self._total_calls -= self._calls[at]
-            self._calls[at] = 0
+            self._before[passed % _BUCKETS] = self._calls
             at = passed % _KEPT
             self._total_retries -= self._retries[at]
             self._retries[at] = 0
         self._newest = number
-        self._at = number % _BUCKETS
         self._end = (number + 1) * self._width

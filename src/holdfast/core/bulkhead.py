@@ -29,16 +29,21 @@ class Bulkhead:
         max_queue: the most that may wait; None for any number.
 
     Attributes:
-        in_flight: slots that are taken.
+        free: slots that nobody has. There are none as long as anybody waits.
     """
 
-    __slots__ = ("_queue", "in_flight", "max_queue", "size")
+    __slots__ = ("_queue", "free", "max_queue", "size")
 
     def __init__(self, size: int, max_queue: int | None = None) -> None:
         self.size = size
         self.max_queue = max_queue
-        self.in_flight = 0
+        self.free = size
         self._queue: OrderedDict[Waiter, None] = OrderedDict()
+
+    @property
+    def in_flight(self) -> int:
+        """Slots that are taken."""
+        return self.size - self.free
 
     @property
     def queued(self) -> int:
@@ -52,8 +57,8 @@ class Bulkhead:
             None: the slot is yours, give it back by `leave`. `FULL`: there is not even a place in the queue. Otherwise
             a waiter to park on; woken with `GRANTED` it has got the slot. Whoever stops waiting calls `abandon`.
         """
-        if self.in_flight < self.size and not self._queue:
-            self.in_flight += 1
+        if self.free:
+            self.free -= 1
             return None
         if self.max_queue is not None and len(self._queue) >= self.max_queue:
             return FULL
@@ -63,13 +68,12 @@ class Bulkhead:
 
     def leave(self) -> None:
         """Gives a slot back: to the first in the queue who is still there, if anybody is."""
-        queue = self._queue
-        while queue:
-            waiter, _ = queue.popitem(last=False)
+        while self._queue:
+            waiter, _ = self._queue.popitem(last=False)
             if waiter.wake(GRANTED):
                 return
-        if self.in_flight > 0:  # after a reset, slots come back that are not counted any more
-            self.in_flight -= 1
+        if self.free < self.size:  # after a reset, slots come back that are not counted any more
+            self.free += 1
 
     def abandon(self, waiter: Waiter) -> None:
         """Gives up waiting. A slot that was granted in the meantime is passed on."""
@@ -88,5 +92,5 @@ class Bulkhead:
 
     def reset(self) -> None:
         """Forgets what is in flight and who waits: after a fork, they are the parent's."""
-        self.in_flight = 0
+        self.free = self.size
         self._queue.clear()

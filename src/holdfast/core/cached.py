@@ -143,8 +143,7 @@ class CacheStage:
         """Fetches anew what was answered with a stale entry, unless somebody else does already."""
         use: CacheUse = job.cache
         job.started = now = self._ports.now()
-        if job.patience is not None:
-            job.deadline = now + job.patience
+        job.deadline = now + job.patience
         flight, waiter = self._cache.join(use.key, use.tags, use.path)
         if waiter is not None:
             self._cache.abandon(flight, waiter)

@@ -95,7 +95,8 @@ class Job:
         key: what the state is kept by (the origin); `circuit`: a finer key for the breaker alone, or None.
         route: method and path for people. `id`: the request id.
         idempotent, keyed: the columns of the replay table.
-        patience: seconds for the whole call, None for no limit; `deadline` is the time they end, set at the start.
+        plain: whether it has no `auth`, no `circuit` and no predicate on its outcome: then most calls take a short way.
+        patience: seconds for the whole call; `deadline` is the time they end, set at the start.
         started, began: when the call and its last attempt began.
         attempts, executed: how many were sent, and whether the server may have acted on any of them.
         verbosity: 0 for warnings only, 1 for the finished call, 2 for everything.
@@ -113,7 +114,8 @@ class Job:
     cache: Any = None
     auth: Any = None
     circuit: str | None = None
-    patience: float | None = None
+    plain: bool = False
+    patience: float = FOREVER
     longest: float = FOREVER
     deadline: float = FOREVER
     started: float = 0.0

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.core.attempt import AttemptStage
 from holdfast.core.breaker import Breaker
 from holdfast.core.budget import RetryBudget
-from holdfast.core.bulkhead import FULL, GRANTED, Bulkhead
+from holdfast.core.bulkhead import Bulkhead
 from holdfast.core.cache import Cache
 from holdfast.core.cached import CacheStage
-from holdfast.core.deadline import cut
-from holdfast.core.effects import Failed, Flow, Io, Job, Park, Waiter
-from holdfast.core.events import AttemptFinished, AttemptStarted, CallFinished, RetryScheduled, SlotWaited, TokenWaited
+from holdfast.core.effects import Failed, Flow, Io, Job
+from holdfast.core.events import CallFinished, RetryScheduled
 from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.core.ports import CacheUse, Ports
 from holdfast.core.retry import Again, Halt
-from holdfast.core.state import State, Tail, settle
+from holdfast.core.state import State, settle
 
 _OVERSPENT = Halt("the retry budget of this origin is spent: too large a share of its calls are retries already")
 
@@ -51,13 +51,12 @@ class Pipeline:
         self.cache = CacheStage(cache, ports, self._guarded) if cache is not None else None
         self.states: dict[str, State] = {}
         self.closed = False
+        self._attempt = AttemptStage(ports, bulkhead, pacing=pacing)
         self._breaker = breaker
         self._budget = budget
         self._limiter = limiter
         self._count_attempts = count_attempts
-        self._pacing = pacing
         self._max_states = max_states
-        self._sleepers: set[Waiter] = set()
 
     # The call
 
@@ -66,15 +65,39 @@ class Pipeline:
         ports = self.ports
         clock = ports.now  # as a local: calling what is no method through an attribute costs twice as much
         job.started = now = clock()
-        if job.patience is not None:
-            job.deadline = now + job.patience
+        job.deadline = now + job.patience
         verbosity = ports.verbosity
         job.verbosity = verbosity()
         try:
             if self.closed:
                 result: Any = Stop(Reason.CLOSED, job)
             elif job.cache is None or self.cache is None:
-                result = yield from self._guarded(job)
+                state = self.states.get(job.key) if job.plain else None
+                breaker = state.gate if state is not None else None
+                if state is not None and breaker is not None and breaker.closed:
+                    # Nothing stands in the way: the first attempt as in `_guarded`, but without a generator per stage.
+                    if state.budget is not None:
+                        state.budget.record_call(now)
+                    ticket = breaker.ticket
+                    attempt = self._attempt
+                    if attempt.admit(job, state, now):
+                        try:
+                            result = yield job
+                            if result.status_code >= 300:
+                                result = yield from attempt.load(job, result)
+                        except BaseException:
+                            self.bulkhead.leave()
+                            breaker.leave(ticket)
+                            raise
+                        attempt.done(job, state, result)
+                        if not 200 <= result.status_code < 400 or not breaker.spotless or job.on_end is not None:
+                            result = yield from self._behind(job, state, breaker, ticket, result)
+                        elif not state.limiter.idle:
+                            state.limiter.succeeded(clock())
+                    else:
+                        result = yield from self._behind(job, state, breaker, ticket)
+                else:
+                    result = yield from self._guarded(job)
                 if job.method not in SAFE and self.cache is not None:
                     self.cache.written(job, result)
             else:
@@ -138,19 +161,15 @@ class Pipeline:
         breaker = state.breaker if job.circuit is None else self._circuit(state, job.key, job.circuit)
         if breaker is None or self._count_attempts:
             return (yield from self._attempts(job, state, breaker, -1))
-        ticket = breaker.ticket if breaker.closed else breaker.enter(self.ports.now())
+        ticket = breaker.enter(self.ports.now())
         if ticket < 0:
             return self._refused(job, breaker, None)
+        return (yield from self._behind(job, state, breaker, ticket))
+
+    def _behind(self, job: Job, state: State, breaker: Breaker, ticket: int, reply: Any = None) -> Flow[Any]:
+        """The attempts behind the gate, and the ticket brought back. `reply`: that of the first, if made."""
         try:
-            if job.auth is None and job.plan.retry.retry_if is None:
-                # The first attempt, as in the loop, but without a generator in between.
-                result = yield from self._send(job, state, None)
-                if not 200 <= result.status_code < 400:
-                    result = yield from self._attempts(job, state, breaker, ticket, result)
-                elif not state.limiter.idle:
-                    state.limiter.succeeded(self.ports.now())
-            else:
-                result = yield from self._attempts(job, state, breaker, ticket)
+            result = yield from self._attempts(job, state, breaker, ticket, reply)
         except BaseException:
             breaker.leave(ticket)
             raise
@@ -180,7 +199,7 @@ class Pipeline:
     def _refused(self, job: Job, breaker: Breaker, last: Outcome | None) -> Stop:
         now = self.ports.now()
         wait = breaker.retry_after(now)
-        return self._local(job, Reason.CIRCUIT_OPEN, last, f"the circuit breaker is {breaker.state(now)}", wait)
+        return Stop.local(job, Reason.CIRCUIT_OPEN, last, f"the circuit breaker is {breaker.state(now)}", wait)
 
     def _attempts(  # noqa: C901, PLR0915  # a loop that reads from top to bottom
         self, job: Job, state: State, breaker: Breaker | None, ticket: int, reply: Any = None
@@ -203,7 +222,7 @@ class Pipeline:
                         return self._or_success(self._refused(job, each, last))
                     reply = yield from self._counted(job, state, each, ticket, last)
                 elif job.auth is None:
-                    reply = yield from self._send(job, state, last)
+                    reply = yield from self._attempt.send(job, state, last)
                 else:
                     reply = yield from self._authenticated(job, state, last)
                 status = reply.status_code
@@ -220,10 +239,10 @@ class Pipeline:
                 if outcome.kind is Kind.OK and wanted is not True:
                     return reply
                 if self.closed and not outcome.status:
-                    return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
+                    return Stop.ended(job, Reason.CLOSED, outcome, "the client was closed")
                 if outcome.kind is Kind.LATE:
                     why = "the deadline passed while the attempt was in flight"
-                    return self._ended(job, Reason.DEADLINE, last, why)
+                    return Stop.ended(job, Reason.DEADLINE, last, why)
                 last = outcome
                 now = ports.now()
                 step = self._decided(job, outcome, breaker, ticket, previous, wanted)
@@ -232,7 +251,7 @@ class Pipeline:
                 if isinstance(step, Halt):
                     if outcome.kind is Kind.OK:
                         return reply
-                    return self._ended(job, Reason.OUTCOME, last, step.why, step.retry_after, spent=step.spent)
+                    return Stop.ended(job, Reason.OUTCOME, last, step.why, step.retry_after, spent=step.spent)
                 previous = step.delay
                 made, paid = job.attempts, now
                 if job.on_end is not None:
@@ -293,7 +312,7 @@ class Pipeline:
         """One attempt that the breaker counts by itself."""
         try:
             reply = yield from (
-                self._send(job, state, last) if job.auth is None else self._authenticated(job, state, last)
+                self._attempt.send(job, state, last) if job.auth is None else self._authenticated(job, state, last)
             )
         except BaseException:
             breaker.leave(ticket)
@@ -310,12 +329,12 @@ class Pipeline:
         self, job: Job, breaker: Breaker | None, ticket: int, outcome: Outcome, delay: float
     ) -> Flow[Stop | None]:
         """Waits before the next attempt; what makes that pointless ends the call with the outcome that it has."""
-        if not self._ending():
+        if not self.closed:
             ports = self.ports
             ports.emit(RetryScheduled(job.id, job.route, job.key, job.attempts, delay, outcome.cause))
-            yield from self._sleep(ports.now() + delay)
-        if self._ending():
-            return self._ended(job, Reason.CLOSED, outcome, "the client was closed")
+            yield from self._attempt.sleep(ports.now() + delay)
+        if self.closed:
+            return Stop.ended(job, Reason.CLOSED, outcome, "the client was closed")
         if breaker is not None and not breaker.closed and not self._count_attempts and breaker.interrupted(ticket):
             return self._refused(job, breaker, outcome)
         return None
@@ -325,149 +344,12 @@ class Pipeline:
     def _authenticated(self, job: Job, state: State, last: Outcome | None) -> Flow[Any]:
         auth = job.auth
         yield from auth.apply(job)
-        reply = yield from self._send(job, state, last)
+        reply = yield from self._attempt.send(job, state, last)
         while reply.status_code > 0 and (yield from auth.retry(job, reply)):
             if job.on_end is not None:
                 yield from self._dropped(job, reply)
-            reply = yield from self._send(job, state, last, 0)
+            reply = yield from self._attempt.send(job, state, last, 0)
         return reply
-
-    def _send(self, job: Job, state: State, last: Outcome | None, counts: int = 1) -> Flow[Any]:  # noqa: C901, PLR0915  # the hot path
-        """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them."""
-        if self.closed:
-            # Closed while the credentials were made, or while following another call.
-            return self._ended(job, Reason.CLOSED, last, "the client was closed")
-        ports = self.ports
-        limiter = state.limiter
-        clock = ports.now
-        now = clock()
-        counted = not limiter.idle
-        if counted and not limiter.take(now):
-            stop = yield from self._token(job, limiter, last)
-            if stop is not None:
-                return stop
-            now = clock()
-        waiter = self.bulkhead.enter()
-        if waiter is not None:
-            stop = yield from self._queued(job, limiter if counted else None, waiter, last)
-            if stop is not None:
-                return stop
-            now = clock()
-        job.began = now
-        left = job.deadline - now
-        if left < job.longest:
-            if left <= 0.0:
-                self.bulkhead.leave()
-                if counted:
-                    limiter.give_back(now)
-                return self._local(job, Reason.DEADLINE, last, "the deadline passed before the attempt was sent")
-            job.timeouts = cut(job.timeouts, left)
-        job.attempts += counts
-        try:
-            if job.announce is not None:
-                job.announce(job, left)
-            if job.verbosity > 1:
-                ports.emit(AttemptStarted(job.id, job.route, job.key, job.attempts))
-            reply = yield job
-            status = reply.status_code
-            if status >= 300:
-                if job.follow and status < 400:
-                    reply = yield from ports.follow(job, reply)
-                    status = reply.status_code
-                if status >= 400 and job.stream:
-                    reply = yield Io(ports.load, reply, job.deadline)
-        except BaseException:
-            self.bulkhead.leave()
-            raise
-        if job.stream and 0 < status < 400:
-            job.on_end = Tail(self.bulkhead, job, ports.now)
-        else:
-            self.bulkhead.leave()
-        if job.verbosity > 1:
-            self._attempt_finished(job, reply)
-        if self._pacing and status:
-            paced = ports.pace
-            pace = paced(reply)
-            if pace is not None:
-                limiter.paced(pace[0], pace[1], clock())
-        return reply
-
-    def _queued(self, job: Job, limiter: Limiter | None, waiter: Waiter, last: Outcome | None) -> Flow[Stop | None]:
-        """Waits for a slot. Without one, the token of `limiter` goes back, and the `Stop` says why."""
-        try:
-            stop = yield from self._slot(job, waiter, last)
-        except BaseException:
-            if limiter is not None:
-                limiter.give_back(self.ports.now())
-            raise
-        if stop is not None and limiter is not None:
-            limiter.give_back(self.ports.now())
-        return stop
-
-    def _attempt_finished(self, job: Job, reply: Any) -> None:
-        seconds = self.ports.now() - job.began
-        how = self.ports.classify(job, reply).kind.name.lower()
-        self.ports.emit(AttemptFinished(job.id, job.route, job.key, job.attempts, reply.status_code, how, seconds))
-
-    def _token(self, job: Job, limiter: Limiter, last: Outcome | None) -> Flow[Stop | None]:
-        ports = self.ports
-        now = ports.now()
-        left = job.deadline - now
-        wait = limiter.reserve(now, min(job.plan.token_wait, left))
-        if wait is None:
-            after = limiter.retry_after(now)
-            if job.verbosity > 1:
-                ports.emit(TokenWaited(job.id, job.route, job.key, after, False))
-            if left < job.plan.token_wait and after > left:
-                why = f"the deadline leaves {max(left, 0.0):.3g} s; the rate limit gives no token before {after:.3g} s"
-                return self._local(job, Reason.DEADLINE, last, why, after)
-            why = f"the rate limit gives no token before {after:.3g} s; at most {job.plan.token_wait:.3g} s are waited"
-            return self._local(job, Reason.RATE_LIMITED, last, why, after)
-        if wait > 0.0:
-            try:
-                yield from self._sleep(now + wait)
-            except BaseException:
-                limiter.give_back(ports.now())
-                raise
-            if self.closed:
-                limiter.give_back(ports.now())
-                return self._ended(job, Reason.CLOSED, last, "the client was closed")
-            if job.verbosity > 1:
-                ports.emit(TokenWaited(job.id, job.route, job.key, wait, True))
-        return None
-
-    def _slot(self, job: Job, waiter: Waiter, last: Outcome | None) -> Flow[Stop | None]:
-        ports = self.ports
-        if waiter is FULL:
-            return self._local(job, Reason.BULKHEAD_FULL, last, "the queue of the bulkhead is full")
-        began = ports.now()
-        wait = job.plan.slot_wait
-        try:
-            yield Park(min(began + wait, job.deadline), waiter)
-        except BaseException:
-            self.bulkhead.abandon(waiter)
-            raise
-        now = ports.now()
-        granted = waiter.woken and waiter.value is GRANTED
-        if job.verbosity > 1:
-            ports.emit(SlotWaited(job.id, job.route, job.key, now - began, granted))
-        if granted and not self.closed:
-            return None
-        self.bulkhead.abandon(waiter)
-        if self.closed:
-            return self._ended(job, Reason.CLOSED, last, "the client was closed")
-        if job.deadline < began + wait:
-            return self._local(job, Reason.DEADLINE, last, "the deadline passed while waiting for a slot")
-        return self._local(job, Reason.BULKHEAD_FULL, last, f"no slot of the bulkhead was free within {wait:.3g} s")
-
-    def _sleep(self, until: float) -> Flow[None]:
-        """A wait that closing the client ends."""
-        sleeper = Waiter()
-        self._sleepers.add(sleeper)
-        try:
-            yield Park(until, sleeper)
-        finally:
-            self._sleepers.discard(sleeper)
 
     def _dropped(self, job: Job, reply: Any) -> Flow[None]:
         """Closes a stream whose head was not good enough."""
@@ -476,24 +358,6 @@ class Pipeline:
         yield Io(self.ports.discard, reply)
 
     # Ends
-
-    def _local(
-        self, job: Job, reason: Reason, last: Outcome | None, why: str, retry_after: float | None = None
-    ) -> Stop:
-        """Stopped by ourselves. After a first attempt it is that attempt's outcome which the caller wants to see."""
-        return self._ended(job, reason if last is None else Reason.OUTCOME, last, why, retry_after)
-
-    def _ended(
-        self,
-        job: Job,
-        reason: Reason,
-        last: Outcome | None,
-        why: str,
-        retry_after: float | None = None,
-        *,
-        spent: bool = False,
-    ) -> Stop:
-        return Stop(reason, job, last, job.attempts, job.executed, why, retry_after, spent)
 
     def _or_success(self, stop: Stop) -> Any:
         """The last reply, if that was a success which only the caller's predicate wanted to be repeated."""
@@ -504,9 +368,6 @@ class Pipeline:
 
     # State
 
-    def _ending(self) -> bool:
-        return self.closed
-
     def _new_state(self, key: str) -> State:
         if len(self.states) >= self._max_states:
             # Absolute URLs to ever new hosts must not grow the table: the oldest one goes, with what it remembers.
@@ -515,6 +376,7 @@ class Pipeline:
             self._breaker(key) if self._breaker is not None else None,
             self._budget() if self._budget is not None else None,
             self._limiter(),
+            count_attempts=self._count_attempts,
         )
         return state
 
@@ -536,14 +398,11 @@ class Pipeline:
     def close(self) -> None:
         """No new calls; everybody who waits is woken and fails."""
         self.closed = True
-        self.bulkhead.close()
-        for sleeper in list(self._sleepers):
-            sleeper.wake()
+        self._attempt.close()
 
     def reset(self) -> None:
         """Forgets what is in flight: after a fork, the parent's calls are not this process's."""
-        self._sleepers.clear()
-        self.bulkhead.reset()
+        self._attempt.reset()
         if self.cache is not None:
             self.cache.reset()
         for state in self.states.values():

@@ -106,3 +106,24 @@ class Stop:
     why: str = ""
     retry_after: float | None = None
     spent: bool = False
+
+    @classmethod
+    def ended(
+        cls,
+        job: Job,
+        reason: Reason,
+        last: Outcome | None,
+        why: str,
+        retry_after: float | None = None,
+        *,
+        spent: bool = False,
+    ) -> Stop:
+        """The end of `job`, whose last real outcome was `last`."""
+        return cls(reason, job, last, job.attempts, job.executed, why, retry_after, spent)
+
+    @classmethod
+    def local(
+        cls, job: Job, reason: Reason, last: Outcome | None, why: str, retry_after: float | None = None
+    ) -> Stop:
+        """Stopped by ourselves. After a first attempt it is that attempt's outcome which the caller wants to see."""
+        return cls.ended(job, reason if last is None else Reason.OUTCOME, last, why, retry_after)

@@ -13,12 +13,19 @@ from holdfast.core.outcome import ANSWERS, FAILURES, Kind
 
 
 class State:
-    """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter."""
+    """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter.
 
-    __slots__ = ("breaker", "budget", "circuits", "limiter")
+    Attributes:
+        gate: the breaker, if it counts calls and not attempts.
+    """
 
-    def __init__(self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter) -> None:
+    __slots__ = ("breaker", "budget", "circuits", "gate", "limiter")
+
+    def __init__(
+        self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter, *, count_attempts: bool = False
+    ) -> None:
         self.breaker = breaker
+        self.gate = None if count_attempts else breaker
         self.budget = budget
         self.limiter = limiter
         self.circuits: dict[str, Breaker] = {}

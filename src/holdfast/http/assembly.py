@@ -174,9 +174,10 @@ class Assembly:
             closed=lambda: self.pipeline.closed,
         )
 
-    def start(self, prepared: Prepared, task: asyncio.Task[Any], owner: Owner) -> Coroutine[Any, Any, Any]:
-        """Prepares a request. Returns what sends it in the current task."""
-        loop = task.get_loop()
+    def start(
+        self, prepared: Prepared, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, owner: Owner
+    ) -> Coroutine[Any, Any, Any]:
+        """Prepares a request. Returns what sends it in the current task of the running loop."""
         driver = self.connections.last
         if driver is None or driver.loop is not loop:
             driver = None  # it may be that of a closed loop, which is let go of now
@@ -185,7 +186,12 @@ class Assembly:
             reply = self._kept(prepared, False)
             if reply is not None:
                 return _finished(owner, reply)
-        return driver.drive(self.flow(prepared, sync=False), task, owner)
+            flow = self.flow(prepared, sync=False)
+        else:
+            # As `flow` begins, without calling it.
+            job = self.composer.known_job(prepared.method, prepared.url, False) if prepared.ends is None else None
+            flow = self.flow(prepared, sync=False) if job is None else self.pipeline.call(job)
+        return driver.drive(flow, task, owner)
 
     def run(self, prepared: Prepared) -> Any:
         """Prepares a request and sends it on this thread."""

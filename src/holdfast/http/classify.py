@@ -17,7 +17,7 @@ from holdfast.http.redirects import acted_upon
 
 _SLOP = 0.002  # seconds by which a timeout that was cut to the deadline may seem to end before it
 
-_LIMIT_INITIALS = frozenset(b"rRxX")  # of the names that tell a rate limit: most responses have none to look into
+_LIMIT_INITIALS = frozenset({b"r", b"R", b"x", b"X"})  # of the names that tell a rate limit: most responses have none to look into
 
 _STATUS = {408: Kind.SERVER_TIMEOUT, 429: Kind.THROTTLED, 503: Kind.UNAVAILABLE}
 
@@ -86,8 +86,7 @@ class Classifier:
 
     def pace(self, reply: Any) -> tuple[int, float] | None:
         """How many more requests the server will take, and for how many seconds, if it tells."""
-        if isinstance(reply, httpx2.Response):
-            for name, _ in reply.headers.raw:
-                if name[0] in _LIMIT_INITIALS:
-                    return rate_limit(reply.headers.raw, self._wall())
+        for name, _ in reply.headers.raw:
+            if name[:1] in _LIMIT_INITIALS:
+                return rate_limit(reply.headers.raw, self._wall())
         return None

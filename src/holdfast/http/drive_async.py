@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from asyncio.events import _get_running_loop  # in its __all__
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol, cast
 
@@ -34,6 +35,8 @@ class AsyncDriver:
         self.engine = engine
         self.deadlines = DeadlineTable(loop)
         self._runtime = runtime
+        # In one, because looking up one thing is faster than five. It holds until a fork, which no driver survives.
+        self._hot = runtime.acquire, runtime.release, runtime.pending, self.deadlines, self.deadlines.busy
         self.loop = loop
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -46,48 +49,38 @@ class AsyncDriver:
             asyncio.CancelledError: the task was cancelled; the flow has given back what it held.
             Exception: whatever the flow raises.
         """
-        runtime = self._runtime
-        acquire, release, pending = runtime.acquire, runtime.release, runtime.pending
-        engine, deadlines, send = self.engine, self.deadlines, flow.send
-        busy = deadlines.busy
+        acquire, release, pending, deadlines, busy = self._hot
         before = task.cancelling()
-        step: Callable[[Any], Any] = send
+        step: Callable[[Any], Any] = flow.send
         value: Any = None
-        parked: Waiter | None = None
         woken: Any = None
         streams: list[Any] | None = None
-        result: Any = None
         late = False
         try:
             while True:
                 effect: Any
                 acquire()
                 try:
-                    if parked is not None:
-                        if value is None:
-                            value = parked.woken
-                        parked = None
                     effect = step(value)
                     kind = effect.__class__
                     if kind is Park:
                         # In the same locked step that yielded it, so that no wake-up falls in between.
-                        parked = effect.waiter or Waiter()
-                        woken = self._bind(parked)
+                        woken = self._bind(effect)
                 except StopIteration as stop:
-                    result = stop.value
+                    value = stop.value
                     break
                 finally:
                     release()
                     if pending:
-                        runtime.settle()
-                step = send
+                        self._runtime.settle()
+                step = flow.send
                 try:
                     if kind is Job:
                         busy[effect] = task, flow
                         if effect.deadline < deadlines.next:
                             deadlines.arm(effect.deadline)
                         try:
-                            value = await engine.send(effect)
+                            value = await self.engine.send(effect)
                         finally:
                             del busy[effect]
                             if deadlines.expired:
@@ -95,15 +88,15 @@ class AsyncDriver:
                         if effect.stream:
                             streams = [value] if streams is None else [*streams, value]
                     elif kind is Park:
-                        value = None
                         await self._park(effect.until, woken)
+                        step, value = partial(_resume, step), effect.waiter
                     elif kind is Io:
                         value = await self._io(effect, task, flow, before)
                     else:
                         value = self._spawn(effect.flow)
                 except GeneratorExit:
                     # Nobody drives this flow any more, and nothing can be awaited here.
-                    runtime.bury(flow)
+                    self._runtime.bury(flow)
                     streams = None
                     raise
                 except BaseException as error:
@@ -115,17 +108,18 @@ class AsyncDriver:
                         step = flow.throw
                         value = error
                     late = False
-            return result if owner is None else owner.finish(result)
+            return value if owner is None else owner.finish(value)
         except BaseException as error:
             # Ctrl-C outside of the flow, as in an observer, leaves it where it was. One that has ended does not mind.
-            runtime.bury(flow)
+            self._runtime.bury(flow)
+            value = None
             if owner is not None:
                 owner.fail(error)
             raise
         finally:
             if streams is not None:
                 for reply in streams:
-                    if reply is not result and not reply.is_closed:
+                    if reply is not value and not reply.is_closed:
                         await reply.aclose()
 
     async def _io(self, effect: Io, task: asyncio.Task[Any], flow: Flow[Any], before: int) -> Any:
@@ -145,9 +139,12 @@ class AsyncDriver:
         except Exception as error:
             return Failed(error)
 
-    def _bind(self, waiter: Waiter) -> asyncio.Future[None]:
-        """Connects a waiter to a future of this loop. Runs under the lock, in the step that yielded the park."""
+    def _bind(self, park: Park) -> asyncio.Future[None]:
+        """Connects its waiter to a future of this loop. Runs under the lock, in the step that yielded the park."""
         loop = self.loop
+        waiter = park.waiter
+        if waiter is None:
+            waiter = park.waiter = Waiter()
         woken: asyncio.Future[None] = loop.create_future()
 
         def notify() -> bool:
@@ -215,6 +212,11 @@ class AsyncDriver:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _resume(step: Callable[[Any], Any], waiter: Waiter) -> Any:
+    """Goes on after a park. Runs under the lock: so a grant and a timeout are never both seen."""
+    return step(waiter.woken)
 
 
 def _late(error: BaseException) -> EngineError:

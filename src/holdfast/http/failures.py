@@ -12,7 +12,7 @@ import httpx2
 
 from holdfast import _portable
 from holdfast import exceptions as ex
-from holdfast.core.effects import Job
+from holdfast.core.effects import FOREVER, Job
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.http.engines.base import EngineError
 from holdfast.http.redirects import RedirectRefused
@@ -79,7 +79,7 @@ class Failures:
             what = f"Circuit breaker is OPEN {when}"
         elif reason is Reason.DEADLINE:
             cls = ex.DeadlineExceededError
-            limit = f" of {job.patience:.3g} s" if job.patience is not None else ""
+            limit = f" of {job.patience:.3g} s" if job.patience < FOREVER else ""
             what = f"the deadline{limit} passed"
             if stop.why:
                 what = f"{what} ({stop.why})"

@@ -25,6 +25,6 @@ class RequestIds:
         self._prefix = f"{self._name}{hexlify(os.urandom(12)).decode()}-%x"
         self._count: Callable[[], int] = itertools.count(1).__next__
 
-    def __call__(self) -> str:
+    def next(self) -> str:
         """The next id."""
         return self._prefix % self._count()

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import httpx2
 
 from holdfast.core.deadline import longest
-from holdfast.core.effects import Job
+from holdfast.core.effects import FOREVER, Job
 from holdfast.core.ports import CacheUse, Plan
 from holdfast.core.replay import IDEMPOTENT
 from holdfast.http.auths import HttpxAuth, as_auth
@@ -121,7 +121,7 @@ class Composer:
         self._timeouts = timeouts
         self._longest = longest(timeouts)
         self._plan = plan
-        self._deadline = deadline
+        self._deadline = FOREVER if deadline is None else deadline
         self._cap = cap
         self._follow = follow_redirects
         self._deduplicates = server_deduplicates
@@ -204,6 +204,7 @@ class Composer:
             job.cap = None
         if options or self._auth is not None:
             self._apply(job, options)
+        job.plain = job.auth is None and job.circuit is None and job.plan.retry.retry_if is None
         if method == "GET" and not stream and (self.caches or "cache_ttl" in options):
             job.cache = self._cache_use(job, target, options, given)
         if not stream and self._plain and not self._jar.filled and (not options or options.keys() == _TTL):
@@ -241,10 +242,9 @@ class Composer:
             return None
         job = _new_job(Job)
         job.__dict__ = template.copy()
-        job.id = id_ = self.ids()
+        job.id = id_ = self.ids.next()
         encoded = id_.encode()
-        job.headers = headers = template["headers"].copy()
-        headers.append((b"X-Request-ID", encoded))
+        job.headers = headers = [*template["headers"], (b"X-Request-ID", encoded)]
         if method in _KEYED_METHODS:
             headers.append((b"Idempotency-Key", encoded))
         if serving.get() is not None:
@@ -278,7 +278,7 @@ class Composer:
                 headers[:] = [pair for pair in headers if pair[0].lower() != b"x-request-id"]
                 headers.append((b"X-Request-ID", id_.encode("ascii")))
         if id_ is None:
-            id_ = self.ids()
+            id_ = self.ids.next()
             headers.append((b"X-Request-ID", id_.encode("ascii")))
         if method in _KEYED_METHODS:
             key = options.get("idempotency_key") if options else None
@@ -377,7 +377,7 @@ class Composer:
             job.timeouts = seconds_of(options["timeout"])
             job.longest = longest(job.timeouts)
         if "deadline" in options:
-            job.patience = options["deadline"]
+            job.patience = FOREVER if options["deadline"] is None else options["deadline"]
         if "follow_redirects" in options:
             job.follow = options["follow_redirects"]
         if "retry" in options:

@@ -66,6 +66,14 @@ class _Series:
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.ends: dict[tuple[str, int, int], int] = {}  # calls by outcome, attempts and status
 
+    def end(self, outcome: str, attempts: int, status: int) -> None:
+        """Counts an end that is seen for the first time, or that there is no more room for."""
+        end = (outcome, attempts, status)
+        if len(self.ends) >= _MOST_ENDS:
+            known = any(outcome == other for other, _, _ in self.ends)
+            end = (outcome if known else OTHER, attempts, status // 100 * 100)
+        self.ends[end] = self.ends.get(end, 0) + 1
+
     def add(self, other: _Series) -> None:
         self.seconds += other.seconds
         self.slowest = max(self.slowest, other.slowest)
@@ -141,18 +149,10 @@ class Metrics:
         series.seconds += seconds
         if seconds > series.slowest:  # noqa: PLR1730  (calling max() costs three times as much)
             series.slowest = seconds
-        end = (outcome, attempts, status)
-        ends = series.ends
-        if end in ends:
-            ends[end] += 1
-        else:
-            if len(ends) >= _MOST_ENDS:
-                end = (
-                    outcome if any(outcome == known for known, _, _ in ends) else OTHER,
-                    attempts,
-                    status // 100 * 100,
-                )
-            ends[end] = ends.get(end, 0) + 1
+        try:
+            series.ends[outcome, attempts, status] += 1
+        except KeyError:
+            series.end(outcome, attempts, status)
 
     def snapshot(self) -> MetricsSnapshot:
         """The numbers as they are now; what is recorded later does not change them."""
