@@ -51,6 +51,10 @@ class Source(Protocol):
         """The exception for a call that was stopped."""
         ...
 
+    def describe(self, request: Any) -> str:
+        """A request for people, without secrets."""
+        ...
+
 
 def returns_call(method: F) -> F:
     """Marks a method that returns a `Call` as a coroutine function, which is what it is to a caller who awaits it.
@@ -76,26 +80,30 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     sent warns with a RuntimeWarning.
     """
 
-    # Defaults on the class, so that making a call sets two attributes and not seven.
-    _state: State = State.NEW
+    # Defaults on the class, so that making a call sets three attributes and not seven.
+    _state: State = State.CANCELLED  # where even making it failed
     _coroutine: Coroutine[Any, Any, T] | None = None
     _outcome: Any = None
     _task: asyncio.Task[Any] | None = None
     _cancelling: bool = False
 
     def __init__(self, source: Source, request: Any) -> None:
+        self._state = _NEW
         self._source = source
         self.request = request
 
     # Async
 
     def __await__(self) -> Generator[Any, Any, T]:
-        if self._state is _NEW:
-            return self._start().__await__()
-        return self._again().__await__()
+        return self._start().__await__()
 
     def _start(self) -> Coroutine[Any, Any, T]:
-        """Prepares the request, in the task that is about to send it. Returns the coroutine that does."""
+        """Prepares the request, in the task that is about to send it. Returns the coroutine that does.
+
+        If it was sent before, one that gives the stored outcome.
+        """
+        if self._state is not _NEW:
+            return self._again()
         loop = _get_running_loop()
         if loop is None or (task := current_task(loop)) is None:
             raise RuntimeError(
@@ -197,7 +205,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     @property
     def __name__(self) -> str:
-        return repr(self.request)
+        return self._source.describe(self.request)
 
     # Sync
 
@@ -304,7 +312,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return id(self)
 
     def __repr__(self) -> str:
-        return f"<Call {self.request!r} ({self._state.value})>"
+        return f"<Call {self._source.describe(self.request)} ({self._state.value})>"
 
     def __copy__(self) -> Call[T]:
         raise TypeError("a Call cannot be copied: it is sent at most once. Make a second call")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from holdfast.call import Call, returns_call
 from holdfast.config import ClientConfig
 from holdfast.http.options import ON_CALL, BodyOptions, RequestOptions, check
-from holdfast.http.prepared import Prepared
 from holdfast.stream_call import StreamCall
 
 if TYPE_CHECKING:
@@ -152,12 +151,12 @@ class ResilientClient:
         """
         merged = self._options(options)
         ends: list[Any] = []
-        return StreamCall(Call(self._assembly, Prepared(method, url, merged, ends)), ends)
+        return StreamCall(Call(self._assembly, (method, url, merged, ends)), ends)
 
     def _call(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any]) -> Call[httpx2.Response]:
         if options or self._defaults:
             options = self._options(options)
-        return Call(self._assembly, Prepared(method, url, options))
+        return Call(self._assembly, (method, url, options, None))
 
     def _options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The options of this view with those of one call in front."""
@@ -315,7 +314,7 @@ class _Closing:
     def error(self, stop: Stop) -> Exception:
         return self._assembly.error(stop)
 
-    def __repr__(self) -> str:
+    def describe(self, request: Any) -> str:
         return "close()"
 
 

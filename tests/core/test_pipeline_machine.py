@@ -207,13 +207,14 @@ class PipelineMachine(RuleBasedStateMachine):
         job = Job(method, path, [], b"", {"read": 5.0}, CallPlan(retry, 3.0, 3.0), "origin", path, "id")
         job.idempotent = method != "POST"
         job.patience = patience
-        job.plain = plain and not auth and circuit is None and retry.retry_if is None
+        cached = cached and method == "GET" and not stream
+        job.plain = plain and not (stream or auth or cached or circuit or retry.retry_if)
         job.longest = 5.0
         job.stream = stream
         job.follow = True
         job.circuit = circuit
         job.auth = Renewing() if auth else None
-        if cached and method == "GET" and not stream:
+        if cached:
             job.cache = CacheUse(path, path, lambda names: (), 3.0, 3.0, 6.0, frozenset({"tag"}))
         self._start(Standing(Tap(self.pipeline.call(job), self.plan), job))
 

@@ -25,11 +25,11 @@ class AttemptStage:
         self.bulkhead = bulkhead
         self.closed = False
         self._ports = ports
-        self._pacing = pacing
+        self._pace = ports.pace if pacing else None
         self._sleepers: set[Waiter] = set()
 
     def admit(self, job: Job, state: State, now: float) -> bool:
-        """Takes the token and the slot of a first attempt that need not wait, be cut short or be told of.
+        """Takes the token and the slot of the first attempt of a plain job that need not wait, be cut or be told of.
 
         If so, the caller yields the job itself, `load`s the reply if there is more to it than a success, and calls
         `done`; on an exception it gives back the slot. That is `send` without a generator, for nearly every attempt.
@@ -39,11 +39,11 @@ class AttemptStage:
         """
         bulkhead = self.bulkhead
         limiter = state.limiter
-        if not bulkhead.free or job.deadline - now < job.longest or job.verbosity > 1 or job.announce is not None:
+        if not bulkhead.free or job.deadline - now < job.longest or job.verbosity > 1:
             return False
         if not limiter.idle and not limiter.take(now):
             return False
-        bulkhead.enter()
+        bulkhead.free -= 1  # as `enter` does, at half the price
         job.began = now
         job.attempts = 1
         return True
@@ -58,14 +58,14 @@ class AttemptStage:
         return reply
 
     def done(self, job: Job, state: State, reply: Any) -> None:
-        """Gives the slot back, or leaves it to the end of the stream, and looks at the pace that the server asks for."""
+        """Gives the slot back, or leaves it to the end of the stream, and looks at the pace the server asks for."""
         status = reply.status_code
         if job.stream and 0 < status < 400:
             job.on_end = Tail(self.bulkhead, job, self._ports.now)
         else:
             self.bulkhead.leave()
-        if self._pacing and status:
-            paced = self._ports.pace
+        paced = self._pace  # as a local: calling what is no method through an attribute costs twice as much
+        if paced is not None and status:
             pace = paced(reply)
             if pace is not None:
                 state.limiter.paced(pace[0], pace[1], self._ports.now())

@@ -95,7 +95,8 @@ class Job:
         key: what the state is kept by (the origin); `circuit`: a finer key for the breaker alone, or None.
         route: method and path for people. `id`: the request id.
         idempotent, keyed: the columns of the replay table.
-        plain: whether it has no `auth`, no `circuit` and no predicate on its outcome: then most calls take a short way.
+        plain: whether it has no `auth`, `cache`, `circuit`, `announce`, no predicate on its outcome, and is no stream:
+            then it takes a short way if all is well.
         patience: seconds for the whole call; `deadline` is the time they end, set at the start.
         started, began: when the call and its last attempt began.
         attempts, executed: how many were sent, and whether the server may have acted on any of them.

@@ -20,9 +20,9 @@ from holdfast.core.effects import Failed, Flow, Io, Job
 from holdfast.core.events import CallFinished, RetryScheduled
 from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
-from holdfast.core.ports import CacheUse, Ports
+from holdfast.core.ports import KnownUse, Ports
 from holdfast.core.retry import Again, Halt
-from holdfast.core.state import State, settle
+from holdfast.core.state import NO_STATE, State, settle
 
 _OVERSPENT = Halt("the retry budget of this origin is spent: too large a share of its calls are retries already")
 
@@ -60,10 +60,10 @@ class Pipeline:
 
     # The call
 
-    def call(self, job: Job) -> Flow[Any]:
+    def call(self, job: Job) -> Flow[Any]:  # noqa: C901, PLR0915  # the hot path, in one generator
         """The whole flow of one call. Returns the reply, or a `Stop`."""
         ports = self.ports
-        clock = ports.now  # as a local: calling what is no method through an attribute costs twice as much
+        clock = ports.now
         job.started = now = clock()
         job.deadline = now + job.patience
         verbosity = ports.verbosity
@@ -71,37 +71,35 @@ class Pipeline:
         try:
             if self.closed:
                 result: Any = Stop(Reason.CLOSED, job)
-            elif job.cache is None or self.cache is None:
-                state = self.states.get(job.key) if job.plain else None
-                breaker = state.gate if state is not None else None
-                if state is not None and breaker is not None and breaker.closed:
-                    # Nothing stands in the way: the first attempt as in `_guarded`, but without a generator per stage.
-                    if state.budget is not None:
-                        state.budget.record_call(now)
-                    ticket = breaker.ticket
-                    attempt = self._attempt
-                    if attempt.admit(job, state, now):
-                        try:
-                            result = yield job
-                            if result.status_code >= 300:
-                                result = yield from attempt.load(job, result)
-                        except BaseException:
-                            self.bulkhead.leave()
-                            breaker.leave(ticket)
-                            raise
-                        attempt.done(job, state, result)
-                        if not 200 <= result.status_code < 400 or not breaker.spotless or job.on_end is not None:
-                            result = yield from self._behind(job, state, breaker, ticket, result)
-                        elif not state.limiter.idle:
-                            state.limiter.succeeded(clock())
-                    else:
-                        result = yield from self._behind(job, state, breaker, ticket)
+            elif job.plain and (state := self.states.get(job.key, NO_STATE)).gate.closed:
+                # Nothing stands in the way: the first attempt as in `_guarded`, but without a generator per stage.
+                breaker = state.gate
+                ticket = breaker.ticket
+                if state.budget is not None:
+                    state.budget.record_call(now)
+                attempt = self._attempt
+                if attempt.admit(job, state, now):
+                    try:
+                        result = yield job
+                        if result.status_code >= 300:
+                            result = yield from attempt.load(job, result)
+                    except BaseException:
+                        self.bulkhead.leave()
+                        breaker.leave(ticket)
+                        raise
+                    attempt.done(job, state, result)
+                    if not 200 <= result.status_code < 400 or not breaker.spotless:
+                        result = yield from self._behind(job, state, breaker, ticket, result)
+                    elif not state.limiter.idle:
+                        state.limiter.succeeded(clock())
                 else:
-                    result = yield from self._guarded(job)
-                if job.method not in SAFE and self.cache is not None:
-                    self.cache.written(job, result)
+                    result = yield from self._behind(job, state, breaker, ticket)
+            elif job.cache is None or self.cache is None:
+                result = yield from self._guarded(job)
             else:
                 result = yield from self.cache.call(job)
+            if job.method not in SAFE and self.cache is not None:
+                self.cache.written(job, result)
         except BaseException as error:
             if job.on_end is not None:
                 job.on_end(None)
@@ -120,15 +118,10 @@ class Pipeline:
             ports.emit(CallFinished(job.id, job.route, job.key, attempts, status, "success", seconds, False, False, ""))
         return result
 
-    def fresh(self, use: CacheUse, origin: str, asked: Callable[[], Job]) -> Any:
+    def fresh(self, known: KnownUse) -> Any:
         """The reply to a call whose answer is kept and fresh: what `call` would return, without a flow.
 
         None if it takes a flow, as it also does as long as somebody wants to hear of finished calls.
-
-        Args:
-            use: that of the call, whose `select` is not asked.
-            origin: the key of its state.
-            asked: makes the job of the call, if somebody wants to see it later.
         """
         ports, cache = self.ports, self.cache
         verbosity = ports.verbosity
@@ -136,6 +129,7 @@ class Pipeline:
             return None
         clock = ports.now
         now = clock()
+        use, origin, asked = known
         reply = cache.fresh(use, now, asked)
         if reply is not None:
             record = ports.record

@@ -122,8 +122,6 @@ class Stop:
         return cls(reason, job, last, job.attempts, job.executed, why, retry_after, spent)
 
     @classmethod
-    def local(
-        cls, job: Job, reason: Reason, last: Outcome | None, why: str, retry_after: float | None = None
-    ) -> Stop:
+    def local(cls, job: Job, reason: Reason, last: Outcome | None, why: str, retry_after: float | None = None) -> Stop:
         """Stopped by ourselves. After a first attempt it is that attempt's outcome which the caller wants to see."""
         return cls.ended(job, reason if last is None else Reason.OUTCOME, last, why, retry_after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from holdfast.core.effects import Flow, Job
 from holdfast.core.events import Event
@@ -47,6 +47,11 @@ class CacheUse:
     stale_while_revalidate: float = 0.0
     stale_if_error: float = 0.0
     tags: frozenset[str] = frozenset()
+
+
+KnownUse: TypeAlias = tuple[CacheUse, str, Callable[[], Job]]
+"""How a call uses the cache that was made before: its use, whose `select` is not asked; the key of its state; and what
+makes its job, if somebody wants to see it."""
 
 
 @dataclass(slots=True)

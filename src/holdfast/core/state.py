@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from holdfast.core.breaker import Breaker
+from holdfast.core.breaker import Breaker, BreakerPolicy
 from holdfast.core.budget import RetryBudget
 from holdfast.core.bulkhead import Bulkhead
 from holdfast.core.effects import Job
-from holdfast.core.limiter import Limiter
+from holdfast.core.limiter import Limiter, LimiterPolicy
 from holdfast.core.outcome import ANSWERS, FAILURES, Kind
+
+NO_GATE: Final = Breaker(BreakerPolicy())
+"""Stands for the breaker of whom has none: it is never closed."""
+NO_GATE.isolate(0.0)
 
 
 class State:
     """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter.
 
     Attributes:
-        gate: the breaker, if it counts calls and not attempts.
+        gate: the breaker, if it counts calls and not attempts; else one that nobody passes by the short way.
     """
 
     __slots__ = ("breaker", "budget", "circuits", "gate", "limiter")
@@ -25,10 +30,14 @@ class State:
         self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter, *, count_attempts: bool = False
     ) -> None:
         self.breaker = breaker
-        self.gate = None if count_attempts else breaker
+        self.gate = NO_GATE if count_attempts or breaker is None else breaker
         self.budget = budget
         self.limiter = limiter
         self.circuits: dict[str, Breaker] = {}
+
+
+NO_STATE: Final = State(None, None, Limiter(LimiterPolicy()))
+"""Stands for that of an origin which was not called yet."""
 
 
 class Tail:

@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import httpx2
@@ -35,11 +34,11 @@ from holdfast.http.drive_async import Owner
 from holdfast.http.failures import Failures
 from holdfast.http.ids import RequestIds
 from holdfast.http.origins import BadURL, Origins
-from holdfast.http.prepared import Prepared
+from holdfast.http.prepared import Prepared, describe
 from holdfast.http.redirects import Redirects
 from holdfast.http.requests import BadRequest, Composer
 from holdfast.http.runtime import Runtime
-from holdfast.http.stored import Storage
+from holdfast.http.stored import Storage, thaw
 from holdfast.http.streams import guarded
 
 _log = logging.getLogger("holdfast")
@@ -97,7 +96,7 @@ class Assembly:
             discard=_discard,
             path=_path,
             freeze=storage.freeze,
-            thaw=storage.thaw,
+            thaw=thaw,
             verbosity=(lambda: 2) if observers else verbosity,
             emit=self._emit,
             record=record,
@@ -144,32 +143,31 @@ class Assembly:
         Raises:
             InvalidRequestError: the request cannot be built, or must not be sent.
         """
-        options = prepared.options
-        stream = prepared.ends is not None
-        if not stream:
+        method, url, options, ends = prepared
+        if ends is None:
             job: Job | None = None
             if not options:
-                job = self.composer.known_job(prepared.method, prepared.url, sync)
+                job = self.composer.known_job(method, url, sync)
             elif len(options) == 1 and "cache_ttl" in options:
-                job = self.composer.known_job(prepared.method, prepared.url, sync, options["cache_ttl"])
+                job = self.composer.known_job(method, url, sync, options["cache_ttl"])
             if job is not None:
                 return self.pipeline.call(job)
         try:
-            job = self.composer.job(prepared.method, prepared.url, options, stream=stream, sync=sync)
+            job = self.composer.job(method, url, options, stream=ends is not None, sync=sync)
         except BadRequest as error:
             error.__context__ = None  # an encoding error has what it could not encode in it, which may be a secret
-            raise self.failures.refused(str(error), repr(prepared), error.field) from error.__cause__
+            raise self.failures.refused(str(error), describe(prepared), error.field) from error.__cause__
         except (BadURL, TypeError) as error:
-            raise self.failures.refused(str(error), repr(prepared), "url") from None
+            raise self.failures.refused(str(error), describe(prepared), "url") from None
         flow = self.pipeline.call(job)
-        if prepared.ends is None:
+        if ends is None:
             return flow
         return guarded(
             flow,
             job,
             self.runtime,
             self.failures,
-            prepared.ends,
+            ends,
             deadline="deadline" in options,
             closed=lambda: self.pipeline.closed,
         )
@@ -182,20 +180,22 @@ class Assembly:
         if driver is None or driver.loop is not loop:
             driver = None  # it may be that of a closed loop, which is let go of now
             driver = self.connections.driver(loop)
-        if prepared.options or self.composer.caches:
+        method, url, options, ends = prepared
+        composer = self.composer
+        if options or ends is not None or composer.caches:
             reply = self._kept(prepared, False)
             if reply is not None:
                 return _finished(owner, reply)
             flow = self.flow(prepared, sync=False)
         else:
             # As `flow` begins, without calling it.
-            job = self.composer.known_job(prepared.method, prepared.url, False) if prepared.ends is None else None
+            job = composer.known_job(method, url, False)
             flow = self.flow(prepared, sync=False) if job is None else self.pipeline.call(job)
         return driver.drive(flow, task, owner)
 
     def run(self, prepared: Prepared) -> Any:
         """Prepares a request and sends it on this thread."""
-        if prepared.options or self.composer.caches:
+        if prepared[2] or self.composer.caches:
             reply = self._kept(prepared, True)
             if reply is not None:
                 return reply
@@ -203,18 +203,21 @@ class Assembly:
 
     def _kept(self, prepared: Prepared, sync: bool) -> Any:  # noqa: FBT001  # hot
         """The reply to a call, if it is so plain and so fresh in the cache that there is no need for a flow."""
-        options = prepared.options
-        if options and (len(options) > 1 or "cache_ttl" not in options):
+        method, url, options, ends = prepared
+        ttl = None
+        if options:
+            if len(options) > 1 or "cache_ttl" not in options:
+                return None
+            ttl = options["cache_ttl"]
+        if ends is not None or url.__class__ is not str:
             return None
-        url = prepared.url
-        asked = (prepared.method, url, sync, options["cache_ttl"] if options else None)
-        known = self.composer.uses.get(asked) if url.__class__ is str else None
-        if known is None or prepared.ends is not None or self.jar.filled:
+        known = self.composer.uses.get((method, url, sync, ttl))
+        if known is None:
             return None
         runtime = self.runtime
         runtime.acquire()
         try:
-            return self.pipeline.fresh(known[0], known[1], partial(self.composer.asked, *asked))
+            return self.pipeline.fresh(known)
         finally:
             runtime.release()
             if runtime.pending:
@@ -223,6 +226,10 @@ class Assembly:
     def error(self, stop: Stop) -> Exception:
         """The exception for a call that was stopped."""
         return self.failures.error(stop)
+
+    def describe(self, prepared: Prepared) -> str:
+        """Method and URL of a call for people."""
+        return describe(prepared)
 
     # Life
 

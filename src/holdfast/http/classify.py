@@ -17,7 +17,7 @@ from holdfast.http.redirects import acted_upon
 
 _SLOP = 0.002  # seconds by which a timeout that was cut to the deadline may seem to end before it
 
-_LIMIT_INITIALS = frozenset({b"r", b"R", b"x", b"X"})  # of the names that tell a rate limit: most responses have none to look into
+_LIMIT_INITIALS = frozenset({b"r", b"R", b"x", b"X"})  # of names that tell a rate limit: most responses have none
 
 _STATUS = {408: Kind.SERVER_TIMEOUT, 429: Kind.THROTTLED, 503: Kind.UNAVAILABLE}
 

@@ -20,7 +20,7 @@ _fresh = RequestIds()
 def get_request_id() -> str:
     """The id of the request that the current context is serving; a fresh one where there is none."""
     current = serving.get()
-    return _fresh() if current is None else current[0]
+    return _fresh.next() if current is None else current[0]
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def request_context(request_id: str | None = None, *, traceparent: str | None = 
     Raises:
         ValueError: an id or traceparent that could not stand in a header.
     """
-    current = _fresh() if request_id is None else request_id
+    current = _fresh.next() if request_id is None else request_id
     if not _ID.fullmatch(current):
         raise ValueError(f"request_id must be 1 to 200 visible ASCII characters, not {current!r}")
     if traceparent is not None and not _TRACE_PARENT.fullmatch(traceparent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -11,21 +12,29 @@ import httpx2
 from holdfast.http.origins import origin_of
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 class OriginJar(http.cookiejar.CookieJar):
     """A jar that another origin can neither read nor fill.
 
-    `filled` is False until the first cookie comes, so that calls without cookies need not look.
+    `filled` is False until the first cookie comes, so that calls without cookies need not look; then `on_filled` is
+    called.
     """
 
     def __init__(self, own: str) -> None:
         super().__init__()
         self._own = own
         self.filled = False
+        self.on_filled: Callable[[], None] = _nothing
 
     def set_cookie(self, cookie: http.cookiejar.Cookie) -> None:
         """Takes a cookie."""
-        self.filled = True
         super().set_cookie(cookie)
+        if not self.filled:
+            self.filled = True
+            self.on_filled()
 
     def extract_cookies(self, response: Any, request: urllib.request.Request) -> None:
         """Takes the cookies that a response of the own origin sets (RFC 6265)."""

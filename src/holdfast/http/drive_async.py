@@ -51,7 +51,8 @@ class AsyncDriver:
         """
         acquire, release, pending, deadlines, busy = self._hot
         before = task.cancelling()
-        step: Callable[[Any], Any] = flow.send
+        send = flow.send
+        step: Callable[[Any], Any] = send
         value: Any = None
         woken: Any = None
         streams: list[Any] | None = None
@@ -73,7 +74,7 @@ class AsyncDriver:
                     release()
                     if pending:
                         self._runtime.settle()
-                step = flow.send
+                step = send
                 try:
                     if kind is Job:
                         busy[effect] = task, flow

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from binascii import hexlify
-from collections.abc import Callable
 
 
 class RequestIds:
-    """Makes ids such as ``crew-client-5f0c...e1-2a``: a name if given, 96 random bits, and a counter.
+    """Makes ids such as ``crew-client-5f0c...e1-42``: a name if given, 96 random bits, and a counter.
 
     The random part is drawn anew by `renew`, which a forked child has to call.
     """
@@ -22,9 +21,9 @@ class RequestIds:
 
     def renew(self) -> None:
         """Draws a new random prefix and starts counting again."""
-        self._prefix = f"{self._name}{hexlify(os.urandom(12)).decode()}-%x"
-        self._count: Callable[[], int] = itertools.count(1).__next__
+        self._prefix = f"{self._name}{hexlify(os.urandom(12)).decode()}-"
+        self._count = itertools.count(1)
 
     def next(self) -> str:
         """The next id."""
-        return self._prefix % self._count()
+        return f"{self._prefix}{next(self._count)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from holdfast.redaction import redact_url
 
@@ -12,19 +12,13 @@ if TYPE_CHECKING:
 
     from holdfast.http.streams import StreamEnd
 
+Prepared: TypeAlias = "tuple[str, str | httpx2.URL, Mapping[str, Any], list[StreamEnd] | None]"
+"""Method, URL and options of a call, unread until it is sent; for a stream, where its end is left. A plain tuple,
+because one is made for every call."""
 
-class Prepared:
-    """What a call was asked for, unread until it is sent."""
 
-    __slots__ = ("ends", "method", "options", "url")
-
-    def __init__(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], ends: Any = None) -> None:
-        self.method = method
-        self.url = url
-        self.options = options
-        self.ends: list[StreamEnd] | None = ends
-
-    def __repr__(self) -> str:
-        text = f"{self.method} {redact_url(self.url)}"
-        # What cannot be printed could forge a line of a log, or break the printing of it.
-        return text if text.isprintable() else repr(text)[1:-1]
+def describe(prepared: Prepared) -> str:
+    """Method and URL for people, without secrets."""
+    text = f"{prepared[0]} {redact_url(prepared[1])}"
+    # What cannot be printed could forge a line of a log, or break the printing of it.
+    return text if text.isprintable() else repr(text)[1:-1]

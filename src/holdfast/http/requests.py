@@ -9,13 +9,14 @@ import json as jsonlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import httpx2
 
 from holdfast.core.deadline import longest
 from holdfast.core.effects import FOREVER, Job
-from holdfast.core.ports import CacheUse, Plan
+from holdfast.core.ports import CacheUse, KnownUse, Plan
 from holdfast.core.replay import IDEMPOTENT
 from holdfast.http.auths import HttpxAuth, as_auth
 from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
@@ -90,8 +91,8 @@ class Composer:
 
     Attributes:
         caches: whether calls use the cache that do not ask for it.
-        uses: how the calls without options but a `cache_ttl` use the cache that were made before, and their origins. It
-            holds as long as there are no cookies.
+        uses: how the calls without options but a `cache_ttl` use the cache that were made before. Empty as soon as
+            there are cookies.
     """
 
     def __init__(
@@ -135,7 +136,8 @@ class Composer:
         # Whether calls without options differ by nothing but their ids.
         self._plain = auth is None and circuit is None and self._params is None
         self._templates: dict[_Plain, dict[str, Any]] = {}
-        self.uses: dict[_Plain, tuple[CacheUse, str]] = {}
+        self.uses: dict[_Plain, KnownUse] = {}
+        jar.on_filled = self._forget
 
     def job(  # noqa: C901, PLR0915  # one thing after the other
         self, method: str, url: str | httpx2.URL, options: Mapping[str, Any], *, stream: bool, sync: bool
@@ -204,9 +206,10 @@ class Composer:
             job.cap = None
         if options or self._auth is not None:
             self._apply(job, options)
-        job.plain = job.auth is None and job.circuit is None and job.plan.retry.retry_if is None
         if method == "GET" and not stream and (self.caches or "cache_ttl" in options):
             job.cache = self._cache_use(job, target, options, given)
+        special = (job.auth, job.cache, job.circuit, job.announce, job.plan.retry.retry_if)
+        job.plain = not stream and all(one is None for one in special)
         if not stream and self._plain and not self._jar.filled and (not options or options.keys() == _TTL):
             self._keep_template((method, url, sync, options.get("cache_ttl")), job)
         return job
@@ -214,14 +217,18 @@ class Composer:
     def _keep_template(self, key: _Plain, job: Job) -> None:
         """Remembers a job without options but a `cache_ttl`: the next such job differs from it in its ids alone."""
         if len(self._templates) >= _MOST_TEMPLATES:
-            self._templates.clear()
-            self.uses.clear()
+            self._forget()
         attributes = dict(job.__dict__)
         base = job.context.target.headers
         attributes["headers"] = [pair for pair in job.headers if pair[0] not in _PER_CALL or pair in base]
         self._templates[key] = attributes
         if job.cache is not None:
-            self.uses[key] = (job.cache, job.key)
+            self.uses[key] = (job.cache, job.key, partial(self._asked, *key))
+
+    def _forget(self) -> None:
+        """Has all jobs made anew: from now on there are cookies, or there are too many of them."""
+        self._templates.clear()
+        self.uses.clear()
 
     def known_job(
         self,
@@ -238,7 +245,7 @@ class Composer:
             template = self._templates.get((method, url, sync, ttl))
         except TypeError:  # unhashable, so no URL: `job` says so
             return None
-        if template is None or self._jar.filled:
+        if template is None:
             return None
         job = _new_job(Job)
         job.__dict__ = template.copy()
@@ -256,7 +263,7 @@ class Composer:
             )
         return job
 
-    def asked(self, method: str, url: str | httpx2.URL, sync: bool, ttl: float | None) -> Job:  # noqa: FBT001  # as above
+    def _asked(self, method: str, url: str | httpx2.URL, sync: bool, ttl: float | None) -> Job:  # noqa: FBT001  # as above
         """As `known_job`; if there is none, by `job`."""
         job = self.known_job(method, url, sync, ttl)
         return job or self.job(method, url, _NOTHING if ttl is None else {"cache_ttl": ttl}, stream=False, sync=sync)

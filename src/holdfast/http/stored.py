@@ -16,9 +16,26 @@ _OVERHEAD = 500  # bytes that the objects around a body take
 
 
 class StoredResponse(httpx2.Response):
-    """A response from the cache: an `httpx2.Response` of the caller's own, whose `request` is made when looked at."""
+    """A response from the cache: an `httpx2.Response` of the caller's own.
+
+    Its `request` is made, and the stored `headers` are copied, when they are looked at.
+    """
 
     _job: Job | Callable[[], Job] | None
+    _headers: httpx2.Headers
+    _is_stored: bool
+
+    @property
+    def headers(self) -> httpx2.Headers:
+        """The headers, which this caller may change."""
+        if self._is_stored:
+            self.headers = httpx2.Headers(self._headers)
+        return self._headers
+
+    @headers.setter
+    def headers(self, value: httpx2.Headers) -> None:
+        self._headers = value
+        self._is_stored = False
 
     @property
     def request(self) -> httpx2.Request:
@@ -45,7 +62,7 @@ class StoredResponse(httpx2.Response):
 
 
 class Storage:
-    """The `freeze` and `thaw` ports."""
+    """The `freeze` port."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
@@ -78,20 +95,19 @@ class Storage:
             if ttl + revalidate + on_error <= 0.0:
                 return None
         size = len(reply.content) + sum(len(name) + len(value) for name, value in raw) + _OVERHEAD
-        return Frozen(_copy(reply, None), size, ttl, revalidate, on_error, names)
-
-    def thaw(self, value: StoredResponse, job: Job | Callable[[], Job]) -> StoredResponse:
-        """A response of the caller's own from a stored one. `job`: of the call, or what makes it when looked at."""
-        return _copy(value, job)
+        return Frozen(thaw(reply, None), size, ttl, revalidate, on_error, names)
 
 
 _new = StoredResponse.__new__
 
 
-def _copy(response: httpx2.Response, job: Job | Callable[[], Job] | None) -> StoredResponse:
+def thaw(response: httpx2.Response, job: Job | Callable[[], Job] | None) -> StoredResponse:
+    """A response of the caller's own from another one. `job`: of the call, or what makes it when looked at."""
     # What a shallow copy does, without its detour through pickling: a cache hit costs a tenth of it.
     attributes = response.__dict__.copy()
-    attributes["headers"] = httpx2.Headers(response.headers)
+    if response.__class__ is not StoredResponse:
+        attributes["_headers"] = httpx2.Headers(attributes.pop("headers"))
+        attributes["_is_stored"] = True
     attributes["extensions"] = {}
     attributes["history"] = []
     attributes["_request"] = None

@@ -50,7 +50,8 @@ class Logs:
             return 0
         if "structlog" in sys.modules and _structlog() is not None:
             return 2 if self._level <= _DEBUG else 1
-        if not self._enabled(_INFO):
+        # A level of the logger's own is quicker asked for than what it inherits, and most that are silent have one.
+        if self._logger.level > _INFO or not self._enabled(_INFO):
             return 0
         return 2 if self._level <= _DEBUG and self._enabled(_DEBUG) else 1
 
