@@ -78,3 +78,16 @@ def test_the_message_about_a_url_is_one_printable_line(url: str):
     with pytest.raises(InvalidRequestError) as caught:
         user.get(url).result()
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("option", [{"cache_ttl": 60}, {"cache_identity": "ada"}, {"tags": ["pets"]}])
+def test_an_option_of_the_cache_is_refused_where_nothing_is_kept(option: Any):
+    user, transport = client()
+    (name,) = option
+    with pytest.raises(TypeError, match=f"{name} is an option of GET: the answer to a POST is never kept"):
+        user.post("/x", **option)
+    with pytest.raises(TypeError, match=f"{name} is an option of GET: the answer to a stream is never kept"):
+        user.stream("GET", "/x", **option)
+    user.request("get", "/x", **option).result()
+    user.with_options(**option).post("/x").result()
+    assert len(transport.requests) == 2

@@ -30,6 +30,9 @@ class State(Enum):
     INTERRUPTED = "interrupted"
 
 
+ONLY_ASYNCIO = "under asyncio; trio is not supported yet. Without an event loop, use .result()"
+"""The end of what is said where there is no event loop of asyncio."""
+
 # An attribute of an Enum is several look-ups.
 _NEW, _RUNNING, _DONE = State.NEW, State.RUNNING, State.DONE
 
@@ -106,10 +109,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             return self._again()
         loop = _get_running_loop()
         if loop is None or (task := current_task(loop)) is None:
-            raise RuntimeError(
-                "a Holdfast call can only be awaited under asyncio; trio is not supported yet. "
-                "Without an event loop, use .result()"
-            )
+            raise RuntimeError(f"a Holdfast call can only be awaited {ONLY_ASYNCIO}")
         source = self._source
         # No call between the look and the claim, so that no other thread can come between them.
         if self._state is not _NEW:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from holdfast.call import Call, returns_call
+from holdfast.call import ONLY_ASYNCIO, Call, returns_call
 from holdfast.config import ClientConfig
 from holdfast.http.options import ON_CALL, BodyOptions, RequestOptions, check
 from holdfast.stream_call import StreamCall
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NONE: Mapping[str, Any] = {}
 _MERGED = ("headers", "extensions")
+_OF_THE_CACHE = frozenset({"cache_ttl", "cache_identity", "tags"})
 _BODIES = ("content", "data", "files", "json")
 
 
@@ -149,12 +150,15 @@ class ResilientClient:
 
         The client's deadline ends at the response's head; a `deadline` given here holds for the body too.
         """
+        _check_cached("stream", options)
         merged = self._options(options)
         ends: list[Any] = []
         return StreamCall(Call(self._assembly, (method, url, merged, ends)), ends)
 
     def _call(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any]) -> Call[httpx2.Response]:
         if options or self._defaults:
+            if method != "GET" and not _OF_THE_CACHE.isdisjoint(options):
+                _check_cached(method, options)
             options = self._options(options)
         return Call(self._assembly, (method, url, options, None))
 
@@ -254,7 +258,11 @@ class ResilientClient:
         """Makes the connection pool of the running event loop now rather than with the first call."""
         if self._assembly.closed:
             raise self._assembly.failures.closed()
-        self._assembly.connections.driver(asyncio.get_running_loop())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(f"a client can only be used by 'async with' {ONLY_ASYNCIO}") from None
+        self._assembly.connections.driver(loop)
 
     @returns_call
     def close(self) -> Call[None]:
@@ -316,6 +324,13 @@ class _Closing:
 
     def describe(self, request: Any) -> str:
         return "close()"
+
+
+def _check_cached(method: str, options: Mapping[str, Any]) -> None:
+    """Refuses options that would be without effect, as only the answers to a GET are kept."""
+    for name in options:
+        if name in _OF_THE_CACHE and (not isinstance(method, str) or method.upper() != "GET"):
+            raise TypeError(f"{name} is an option of GET: the answer to a {method} is never kept in the cache")
 
 
 def _joined_headers(defaults: Any, given: Any) -> Any:

@@ -136,6 +136,12 @@ def test_awaited_by_a_coroutine_without_asyncio_the_error_says_so():
     call.close()
 
 
+def test_a_client_entered_without_asyncio_says_so():
+    user = Scripted()
+    with pytest.raises(RuntimeError, match=r"a client can only be used by 'async with' under asyncio; trio is not"):
+        user.client.__aenter__().send(None)
+
+
 # tenacity and stamina
 
 

@@ -301,3 +301,15 @@ def test_structlog_keeps_to_the_level(structured: list[dict[str, Any]], logger: 
     assert not structured
     client.get("/").result()
     assert [one["level"] for one in structured] == ["warning"]
+
+
+def test_a_cancelled_call_is_an_info(caplog: pytest.LogCaptureFixture, logger: str) -> None:
+    client = calls([Step(200, delay=5.0)], logger, level="INFO")
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(client.get("/"), 0.02)
+
+    asyncio.run(main())
+    (line,) = lines(caplog, logger)
+    assert line.levelname == "INFO" and "GET / failed: cancelled after 1 attempt" in line.getMessage()

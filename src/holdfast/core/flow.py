@@ -103,8 +103,7 @@ class Pipeline:
         except BaseException as error:
             if job.on_end is not None:
                 job.on_end(None)
-            how = "error" if isinstance(error, Exception) else "cancelled"
-            ports.record(job.key, ports.now() - now, how, job.attempts, 0)
+            self._broken_off(job, error)
             raise
         seconds = clock() - now
         status = result.status_code
@@ -145,6 +144,15 @@ class Pipeline:
         self.ports.emit(
             CallFinished(job.id, job.route, job.key, job.attempts, status, how, seconds, True, stop.spent, stop.why)
         )
+
+    def _broken_off(self, job: Job, error: BaseException) -> None:
+        """The call is cancelled, or ends with what auth or the caller's predicate raised."""
+        ports = self.ports
+        seconds = ports.now() - job.started
+        failed = isinstance(error, Exception)
+        how, what = ("error", type(error).__name__) if failed else ("cancelled", "")
+        ports.record(job.key, seconds, how, job.attempts, 0)
+        ports.emit(CallFinished(job.id, job.route, job.key, job.attempts, 0, how, seconds, True, False, what))
 
     # The breaker's gate, and the attempts behind it
 

@@ -102,7 +102,8 @@ def _line(event: Event) -> tuple[int, str]:
             tries = f", {event.attempts} attempts" if event.attempts > 1 else ""
             return _INFO, f"{route} {event.status} in {event.seconds:.3f} s{tries}"
         case CallFinished():
-            level = _ERROR if event.spent else (_INFO if 400 <= event.status < 500 else _WARNING)
+            neutral = 400 <= event.status < 500 or event.outcome == "cancelled"
+            level = _ERROR if event.spent else _INFO if neutral else _WARNING
             what = f" {event.status}" if event.status else ""
             why = f" ({event.detail})" if event.detail else ""
             tries = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
