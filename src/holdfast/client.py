@@ -329,7 +329,7 @@ class _Closing:
 def _check_cached(method: str, options: Mapping[str, Any]) -> None:
     """Refuses options that would be without effect, as only the answers to a GET are kept."""
     for name in options:
-        if name in _OF_THE_CACHE and (not isinstance(method, str) or method.upper() != "GET"):
+        if name in _OF_THE_CACHE and str(method).upper() != "GET":
             raise TypeError(f"{name} is an option of GET: the answer to a {method} is never kept in the cache")
 
 
