@@ -86,7 +86,48 @@ def test_faults_can_be_injected_only_if_asked_for(test_server, tmp_path):
     assert request(f"{test_server}/msg", headers={"X-Holdfast-Fault": rule.decode()})[0] == 503
     with serving(tmp_path) as server:
         assert request(f"{server.url}/_faults", "POST", rule)[0] == 404
-        assert request(f"{server.url}/msg", headers={"X-Holdfast-Fault": rule.decode()})[0] == 200
+        for header in (rule.decode(), "reset", "meteor"):
+            assert request(f"{server.url}/msg", headers={"X-Holdfast-Fault": header})[0] == 200
+
+
+def test_failures_from_the_start(tmp_path):
+    rules = ["--fault", "status=503;path=/msg;count=1", "--fault", '{"kind": "reset", "path": "/fail"}']
+    with serving(tmp_path, "--faults", *rules) as server:
+        assert [request(f"{server.url}/msg")[0] for _ in range(2)] == [503, 200]
+        with pytest.raises(ConnectionResetError):
+            request(f"{server.url}/fail/status")
+        assert len(json.loads(request(f"{server.url}/_faults")[1])["rules"]) == 2
+        _, out = server.stop()
+        (line,) = out.splitlines()
+        assert line.endswith(f"failures at {server.url}/_faults, 2 from the start")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--fault", "status=503"], ["--faults"]),
+        (["--faults", "--fault", "meteor"], ["meteor", "status", "silence"]),
+        (["--faults", "--fault", "status=503;rate=1.5"], ["status=503;rate=1.5", "rate: ", "1.5"]),
+        (["--faults", "--fault", "reset", "--fault", "latency=100ms"], ["latency=100ms", "seconds", "'100ms'"]),
+        (["--faults", "--reload", "--fault", "status"], ["status: is required"]),
+    ],
+)
+def test_a_bad_failure_is_one_line(arguments, names, tmp_path):
+    done = run("serve", "--data-dir", str(tmp_path), "--port-offset", str(free_offset()), *arguments)
+    assert done.returncode == 2
+    line = one_line(done)
+    assert line.startswith("holdfast serve: ") and "--fault" in line
+    assert all(name in line for name in names), line
+
+
+def test_sigterm_ends_it_also_while_a_failure_holds_a_request(tmp_path):
+    with serving(tmp_path, "--faults", "--fault", "silence;path=/msg") as server:
+        silent = threading.Thread(target=interrupted, args=(f"{server.url}/msg",))
+        silent.start()
+        time.sleep(0.5)
+        code, out = server.stop()
+        silent.join()
+        assert (code, "Traceback" in out) == (0, False), out
 
 
 def test_settings_come_from_the_environment(tmp_path):

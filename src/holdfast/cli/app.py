@@ -7,16 +7,45 @@ from typing import Annotated
 import typer
 
 from holdfast._version import __version__
+from holdfast.cli import config
 from holdfast.cli.demo import demo
+from holdfast.cli.exits import EXIT_CODES
+from holdfast.cli.request import EXAMPLES as REQUESTS
+from holdfast.cli.request import RequestCommand, request
 from holdfast.cli.serve import serve
 
 __all__ = ["app"]
 
+_EXAMPLES = """\
+[bold]Examples[/bold]
+  holdfast request https://api.example.com/users/7
+  holdfast serve --faults
+  holdfast config lint billing.toml
+
+[bold]Shell completion[/bold]
+  holdfast --install-completion              for the shell that it is typed in
+  _HOLDFAST_COMPLETE=source_bash holdfast    its script; also _zsh, _fish
+
+"""
+
+_SERVES = """\
+[bold]Examples[/bold]
+  holdfast serve
+  holdfast serve --faults --fault 'status=503;rate=0.1' --port-offset 1000
+  SERVER_LOG_LEVEL=DEBUG holdfast serve --reload"""
+
+_DEMOS = """\
+[bold]Examples[/bold]
+  holdfast demo
+  holdfast demo --seconds 10
+  NO_COLOR=1 holdfast demo > demo.txt"""
+
 app = typer.Typer(
     help="Call other people's services and survive them.",
+    epilog=_EXAMPLES + EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
 
 
@@ -35,5 +64,7 @@ def holdfast(
     """What belongs to no single command."""
 
 
-app.command("serve")(serve)
-app.command("demo")(demo)
+app.command("request", cls=RequestCommand, epilog=REQUESTS)(request)
+app.command("serve", epilog=_SERVES)(serve)
+app.command("demo", epilog=_DEMOS)(demo)
+app.add_typer(config.app, name="config")

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.servers.app import ServeOptions
+    from holdfast.servers.faults import AnyRule
 
 __all__ = ["serve"]
 
@@ -27,34 +30,59 @@ def serve(
     faults: Annotated[
         bool, typer.Option("--faults", help="Let failures be injected: /_faults and the header X-Holdfast-Fault.")
     ] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            metavar="RULE",
+            help="A failure to inject from the start, such as 'status=503;rate=0.1'; may be repeated; needs --faults.",
+        ),
+    ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Restart when the package's sources change.")] = False,
 ) -> None:
     """Start the reference servers, one port each, and serve until SIGTERM or Ctrl-C."""
     from holdfast.servers.app import ServeOptions, ServerStartError, check_ports
     from holdfast.servers.app import serve as run
 
+    texts = fault or []
+    if texts and not faults:
+        raise typer.BadParameter("needs --faults", param_hint="--fault")
+    rules = _read_rules(texts)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _stop(f"cannot use the data directory {data_dir}: {error.strerror}")
-    options = ServeOptions(host=host, data_dir=data_dir, port_offset=port_offset, faults=faults)
+    options = ServeOptions(host=host, data_dir=data_dir, port_offset=port_offset, faults=faults, rules=rules)
     try:
         if reload:
             check_ports(options)
-            _serve_reloading(options)
+            _serve_reloading(options, texts)
         else:
             run(options, lambda line: print(line, flush=True))
     except ServerStartError as error:
         _stop(str(error))
 
 
-def _serve_reloading(options: ServeOptions) -> None:
+def _read_rules(texts: Sequence[str]) -> tuple[AnyRule, ...]:
+    from holdfast.servers.faults import FaultRuleError, parse_rules
+
+    rules: list[AnyRule] = []
+    for text in texts:
+        try:
+            rules += parse_rules(text)
+        except FaultRuleError as error:
+            raise typer.BadParameter(f"{text!r}: {error}", param_hint="--fault") from error
+    return tuple(rules)
+
+
+def _serve_reloading(options: ServeOptions, faults: Sequence[str]) -> None:
     """Run the servers in a child process that is replaced whenever a source file of the package changes."""
     from watchfiles import PythonFilter, run_process
 
     command = [sys.executable, "-m", "holdfast", "serve", "--host", options.host, "--data-dir", str(options.data_dir)]
     command += ["--port-offset", str(options.port_offset), *(["--faults"] if options.faults else [])]
+    command += [part for text in faults for part in ("--fault", text)]
     package = Path(__file__).resolve().parent.parent
     run_process(
         package,
