@@ -103,6 +103,7 @@ def test_settings_that_fit_together_are_silent(settings):
         ({"max_connections": 49}, "pool-smaller-than-bulkhead"),
         ({"rate_limit": RateLimitConfig(adaptive=True)}, "adaptive-without-rate"),
         ({"rate_limit": RateLimitConfig(burst=5)}, "limit-without-rate"),
+        ({"rate_limit": RateLimitConfig(period=60.0)}, "limit-without-rate"),
         ({"rate_limit": RateLimitConfig(rate=5, min_rate=1)}, "rate-bounds-without-adaptive"),
         ({"rate_limit": RateLimitConfig(rate=5, adaptive=True, min_rate=6)}, "rate-outside-bounds"),
         ({"rate_limit": RateLimitConfig(rate=5, adaptive=True, max_rate=4)}, "rate-outside-bounds"),

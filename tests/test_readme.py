@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import contextlib
 import inspect
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,42 +24,17 @@ from holdfast import ClientConfig, ResilientClient, RetryConfig
 from holdfast.core.replay import IDEMPOTENT, TABLE
 from holdfast.exceptions import HoldfastError
 from holdfast.http.options import BodyOptions, RequestOptions
-from tests.support.wire import CHUNKED, END, Received, Server, answer, chunk, serve
+from tests.support.examples import SERVICE, Block, Service, blocks, run
+from tests.support.wire import Server, serve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
-SERVICE = "https://api.example.com"
+
+PLAIN = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
 
 pytestmark = pytest.mark.loopback
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its text, and the heading that it stands under."""
-
-    language: str
-    text: str
-    heading: str
-    line: int
-
-
-def blocks(text: str, language: str) -> list[Block]:
-    found: list[Block] = []
-    heading = ""
-    lines = iter(enumerate(text.splitlines(), start=1))
-    for number, line in lines:
-        if line.startswith("#"):
-            heading = line.lstrip("# ")
-        elif line.startswith("```"):
-            body: list[str] = []
-            for _, inner in lines:
-                if inner == "```":
-                    break
-                body.append(inner)
-            found.append(Block(line.removeprefix("```"), "\n".join(body), heading, number))
-    return [block for block in found if block.language == language]
 
 
 def section(heading: str) -> str:
@@ -84,37 +60,6 @@ def headings(text: str, number: int = 0) -> list[str]:
 # The examples
 
 
-class Service:
-    """What the examples take for api.example.com."""
-
-    def __init__(self) -> None:
-        self.orders: dict[str, int] = {}
-        self.asked = 0
-
-    async def __call__(self, request: Received, writer: asyncio.StreamWriter) -> None:
-        self.asked += 1
-        path = request.path
-        if path == "/payments" or path == "/slow":
-            await asyncio.sleep(60)
-        elif path == "/export":
-            writer.write(CHUNKED + b"".join(chunk(b"x" * 1000) for _ in range(50)) + END)
-        elif path == "/flaky" and self.asked == 1:
-            writer.write(answer(503))
-        elif path == "/orders/8":
-            writer.write(answer(404))
-        elif path == "/orders":
-            order = self.orders.setdefault(request.headers["idempotency-key"], len(self.orders) + 1)
-            writer.write(as_json({"order": order}))
-        elif path == "/rates":
-            writer.write(as_json({"version": self.asked}))
-        else:
-            writer.write(as_json({"name": "Ada"}))
-
-
-def as_json(value: Any) -> bytes:
-    return answer(200, json.dumps(value), {"Content-Type": "application/json"})
-
-
 @dataclass(frozen=True)
 class Ran:
     """What an example left behind."""
@@ -125,24 +70,6 @@ class Ran:
 
     def paths(self) -> list[str]:
         return [one.path for one in self.server.requests]
-
-
-def run(block: Block, server: Server) -> dict[str, Any]:
-    """Executes an example, inside an event loop if it awaits; what it defines."""
-    source = block.text.replace(SERVICE, server.url)
-    code = compile(source, f"README.md, line {block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names: dict[str, Any] = {"__name__": "readme"}
-    if not code.co_flags & inspect.CO_COROUTINE:
-        exec(code, names)
-        return names
-
-    async def main() -> None:
-        async with ResilientClient(ClientConfig(base_url=server.url)) as client:
-            names["client"] = client
-            await eval(code, names)
-
-    asyncio.run(main())
-    return names
 
 
 def quick_start(ran: Ran) -> None:
@@ -305,6 +232,14 @@ def test_an_example_that_fails_is_noticed(untouched):
 # Commands
 
 
+def commands_of(program: str) -> list[tuple[str, str]]:
+    """The commands in the help of a program, with what they are for."""
+    shown = subprocess.run(
+        [Path(sys.executable).with_name(program), "--help"], capture_output=True, text=True, check=True, env=PLAIN
+    )
+    return re.findall(r"^\W*(\w+) {2,}(\w.*?)\W*$", shown.stdout.partition("Commands")[2], re.MULTILINE)
+
+
 def targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -316,7 +251,8 @@ def test_every_make_target_exists(text):
     assert len(commands) >= 4
     for command in commands:
         program, target, *_ = command.split()
-        assert program == "make" and target in targets(), command
+        known = {"make": targets(), "holdfast": {name for name, _ in commands_of("holdfast")}}
+        assert target in known[program], command
 
 
 def test_the_two_commands_come_first():
@@ -448,7 +384,7 @@ def test_the_places_where_to_add_things_exist():
                 continue
             assert any((base / name).exists() for base in (package, ROOT)), (row[0], name)
     assert "`SERVICES`" in CONTRIBUTING and "SERVICES" in (package / "servers" / "app.py").read_text()
-    assert "`_AnyRule`" in CONTRIBUTING and "_AnyRule" in (package / "servers" / "faults.py").read_text()
+    assert "`AnyRule`" in CONTRIBUTING and "AnyRule" in (package / "servers" / "faults" / "kinds.py").read_text()
     assert "`SCENARIOS`" in CONTRIBUTING and "SCENARIOS" in (package / "testing" / "catalogue.py").read_text()
 
 

@@ -223,10 +223,11 @@ def _rate_limit(config: ClientConfig) -> _Findings:
     limit = config.rate_limit
     if limit.rate is None:
         names = [name for name in ("adaptive", "burst", "min_rate", "max_rate") if getattr(limit, name)]
+        names += [name for name in ("period",) if name in limit.model_fields_set]
         if names:
             yield (
                 "adaptive-without-rate" if limit.adaptive else "limit-without-rate",
-                f"{', '.join(names)} of the rate limiter have no effect without a rate",
+                f"{', '.join(names)} of the rate limiter: no effect without a rate",
                 ("rate_limit.rate", *(f"rate_limit.{name}" for name in names)),
             )
         return
@@ -261,7 +262,7 @@ def _cache(config: ClientConfig) -> _Findings:
             yield (
                 "stale-without-ttl",
                 (
-                    f"{', '.join(names)} of the cache only count for calls that give a cache_ttl themselves:"
+                    f"{', '.join(names)} of the cache: only for calls that give a cache_ttl themselves, as"
                     " there is no default_ttl and from_response is off"
                 ),
                 ("cache.default_ttl", *(f"cache.{name}" for name in names)),
@@ -283,7 +284,7 @@ def _security(config: ClientConfig) -> _Findings:
     if url.scheme.lower() == "http" and secrets and not _is_loopback(url.hostname or ""):
         yield (
             "credentials-in-clear",
-            f"{', '.join(secrets)} travel in clear text to {url.hostname}; use an https:// base_url",
+            f"Sent in clear text to {url.hostname}: {', '.join(secrets)}; use an https:// base_url",
             ("base_url", "headers"),
         )
 
@@ -311,6 +312,6 @@ def _handed_in(config: ClientConfig, handed_in: HandedIn) -> _Findings:
     if names:
         yield (
             "ignored-by-handed-in",
-            f"{', '.join(names)} have no effect: the handed-in {handed_in} brings its own",
+            f"No effect: {', '.join(names)}; the handed-in {handed_in} brings its own",
             (*names, handed_in),
         )
