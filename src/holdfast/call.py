@@ -8,11 +8,16 @@ import sys
 import warnings
 from asyncio import current_task
 from asyncio.events import _get_running_loop  # in its __all__, and three times as fast as get_running_loop in a try
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from enum import Enum
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 from holdfast.core.outcome import Stop
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from holdfast.http.options import RequestOptions
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -28,13 +33,14 @@ class State(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
+    USED = "taken over by another call"
 
 
 ONLY_ASYNCIO = "under asyncio; trio is not supported yet. Without an event loop, use .result()"
 """The end of what is said where there is no event loop of asyncio."""
 
 # An attribute of an Enum is several look-ups.
-_NEW, _RUNNING, _DONE = State.NEW, State.RUNNING, State.DONE
+_NEW, _RUNNING, _DONE, _USED = State.NEW, State.RUNNING, State.DONE, State.USED
 
 
 class Source(Protocol):
@@ -56,6 +62,22 @@ class Source(Protocol):
 
     def describe(self, request: Any) -> str:
         """A request for people, without secrets."""
+        ...
+
+    def raw(self, request: Any) -> tuple[Source, Any]:
+        """What makes a call for the response itself, and its request.
+
+        Raises:
+            TypeError: there is no single response.
+        """
+        ...
+
+    def changed(self, request: Any, options: Mapping[str, Any]) -> Any:
+        """The request with these options in front of its own.
+
+        Raises:
+            TypeError, ValueError: names the option that is wrong.
+        """
         ...
 
 
@@ -232,6 +254,36 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             self.fail(error)
             raise
 
+    # What takes its place
+
+    def raw(self) -> Call[httpx2.Response]:
+        """The same request as a call for the `httpx2.Response` itself. This call counts as used.
+
+        Raises:
+            RuntimeError: it was sent already.
+            TypeError: it is made of several requests.
+        """
+        source, request = self._source.raw(self.request)
+        self._take_over()
+        return Call(source, request)
+
+    def with_options(self, **options: Unpack[RequestOptions]) -> Self:
+        """The same call with these options in front of its own. This call counts as used.
+
+        Raises:
+            RuntimeError: it was sent already.
+            TypeError, ValueError: names the option that is wrong.
+        """
+        request = self._source.changed(self.request, options)
+        self._take_over()
+        return type(self)(self._source, request)
+
+    def _take_over(self) -> None:
+        # No call between the look and the claim, as in `_start`.
+        if self._state is not _NEW:
+            raise RuntimeError(f"{self!r} cannot be changed any more: make a new call")
+        self._state = _USED
+
     # As on a future
 
     def done(self) -> bool:
@@ -300,6 +352,8 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
                 f"{self!r} is already being awaited elsewhere, and is sent only once: "
                 "share one task with asyncio.ensure_future(call), or make a second call"
             )
+        if state is State.USED:
+            raise RuntimeError(f"{self!r}: only what .raw() or .with_options() returned can be sent")
         raise RuntimeError(f"{self!r} was interrupted before it had an outcome: make a new call")
 
     def __bool__(self) -> bool:

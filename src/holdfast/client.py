@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from holdfast.call import ONLY_ASYNCIO, Call, returns_call
 from holdfast.config import ClientConfig
-from holdfast.http.options import ON_CALL, BodyOptions, RequestOptions, check
+from holdfast.http.options import OF_THE_CACHE, BodyOptions, RequestOptions, check, check_cached, check_defaults, merged
 from holdfast.stream_call import StreamCall
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from holdfast.telemetry.metrics import MetricsSnapshot
 
 _NONE: Mapping[str, Any] = {}
-_MERGED = ("headers", "extensions")
-_OF_THE_CACHE = frozenset({"cache_ttl", "cache_identity", "tags"})
-_BODIES = ("content", "data", "files", "json")
 
 
 class ResilientClient:
@@ -150,15 +147,15 @@ class ResilientClient:
 
         The client's deadline ends at the response's head; a `deadline` given here holds for the body too.
         """
-        _check_cached("stream", options)
-        merged = self._options(options)
         ends: list[Any] = []
-        return StreamCall(Call(self._assembly, (method, url, merged, ends)), ends)
+        prepared = (method, url, self._options(options), ends)
+        check_cached("stream", options)
+        return StreamCall(Call(self._assembly, prepared), ends)
 
     def _call(self, method: str, url: str | httpx2.URL, options: Mapping[str, Any]) -> Call[httpx2.Response]:
         if options or self._defaults:
-            if method != "GET" and not _OF_THE_CACHE.isdisjoint(options):
-                _check_cached(method, options)
+            if method != "GET" and not OF_THE_CACHE.isdisjoint(options):
+                check_cached(method, options)
             options = self._options(options)
         return Call(self._assembly, (method, url, options, None))
 
@@ -166,18 +163,7 @@ class ResilientClient:
         """The options of this view with those of one call in front."""
         if options:
             check(options)
-        defaults = self._defaults
-        if not defaults:
-            return options
-        merged = {**defaults, **options}
-        for name in _MERGED:
-            if defaults.get(name) and options.get(name):
-                if name == "headers":
-                    merged[name] = _joined_headers(defaults[name], options[name])
-                else:
-                    merged[name] = {**defaults[name], **options[name]}
-        merged[ON_CALL] = options
-        return merged
+        return merged(self._defaults, options) if self._defaults else options
 
     def with_options(self, **options: Unpack[RequestOptions]) -> Self:
         """A view of this client whose calls all have these options, unless they say otherwise themselves.
@@ -187,10 +173,7 @@ class ResilientClient:
         Raises:
             TypeError, ValueError: names the option that is wrong.
         """
-        check(options)
-        for name in _BODIES:
-            if name in options:
-                raise TypeError(f"{name} belongs to a single call: with_options takes no body")
+        check_defaults(options)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._defaults = self._options(options) if self._defaults else dict(options)
@@ -325,25 +308,11 @@ class _Closing:
     def describe(self, request: Any) -> str:
         return "close()"
 
+    def raw(self, request: Any) -> Any:
+        raise TypeError("close() has no response")
 
-def _check_cached(method: str, options: Mapping[str, Any]) -> None:
-    """Refuses options that would be without effect, as only the answers to a GET are kept."""
-    for name in options:
-        if name in _OF_THE_CACHE and str(method).upper() != "GET":
-            raise TypeError(f"{name} is an option of GET: the answer to a {method} is never kept in the cache")
-
-
-def _joined_headers(defaults: Any, given: Any) -> Any:
-    """The headers of a view with those of a call in front; if one of them cannot be encoded, that one, to refuse it."""
-    import httpx2
-
-    headers = httpx2.Headers()
-    for part in (defaults, given):
-        try:
-            headers.update(part)
-        except (TypeError, ValueError, AttributeError):
-            return part
-    return headers
+    def changed(self, request: Any, options: Mapping[str, Any]) -> Any:
+        raise TypeError("close() has no options")
 
 
 def _is_transport(transport: object) -> bool:

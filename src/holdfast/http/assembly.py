@@ -8,7 +8,7 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from holdfast.http.cookies import OriginJar
 from holdfast.http.drive_async import Owner
 from holdfast.http.failures import Failures
 from holdfast.http.ids import RequestIds
+from holdfast.http.options import ON_CALL, check_cached, check_defaults, merged
 from holdfast.http.origins import BadURL, Origins
 from holdfast.http.prepared import Prepared, describe
 from holdfast.http.redirects import Redirects
@@ -230,6 +231,19 @@ class Assembly:
     def describe(self, prepared: Prepared) -> str:
         """Method and URL of a call for people."""
         return describe(prepared)
+
+    def raw(self, prepared: Prepared) -> tuple[Assembly, Prepared]:
+        """What makes a call for the response itself: it is one."""
+        return self, prepared
+
+    def changed(self, prepared: Prepared, options: Mapping[str, Any]) -> Prepared:
+        """The same request with these options in front of its own."""
+        check_defaults(options)
+        method, url, before, ends = prepared
+        check_cached(method, options)
+        both, own = merged(before, options), merged(before.get(ON_CALL, before), options)
+        del own[ON_CALL]
+        return method, url, {**both, ON_CALL: own}, ends
 
     # Life
 

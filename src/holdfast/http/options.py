@@ -18,6 +18,11 @@ ON_CALL = ""
 Only these go to another origin than that of `base_url`.
 """
 
+OF_THE_CACHE = frozenset({"cache_ttl", "cache_identity", "tags"})
+"""Options that only a GET has."""
+
+_MERGED = ("headers", "extensions")
+_BODIES = ("content", "data", "files", "json")
 _NUMBERS = (float, int)
 _ID = re.compile(r"[!-~]{1,200}")
 
@@ -82,6 +87,57 @@ def check(options: Mapping[str, Any]) -> None:
             checker(name, value)
     if len(options) > 1:
         _check_bodies(options)
+
+
+def check_defaults(options: Mapping[str, Any]) -> None:
+    """As `check`, for what is to hold for several calls.
+
+    Raises:
+        TypeError, ValueError: as `check`; a body among them.
+    """
+    check(options)
+    for name in _BODIES:
+        if name in options:
+            raise TypeError(f"{name} belongs to a single call: with_options takes no body")
+
+
+def check_cached(method: object, options: Mapping[str, Any]) -> None:
+    """Refuses options that would be without effect, as only the answers to a GET are kept.
+
+    Raises:
+        TypeError: names the option.
+    """
+    for name in options:
+        if name in OF_THE_CACHE and str(method).upper() != "GET":
+            raise TypeError(f"{name} is an option of GET: the answer to a {method} is never kept in the cache")
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with others in front of them. What was given last counts as given on the call, see `ON_CALL`."""
+    both = {**defaults, **given}
+    for name in _MERGED:
+        if defaults.get(name) and given.get(name):
+            join = _joined_headers if name == "headers" else _joined
+            both[name] = join(defaults[name], given[name])
+    both[ON_CALL] = given
+    return both
+
+
+def _joined(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**defaults, **given}
+
+
+def _joined_headers(defaults: Any, given: Any) -> Any:
+    """The headers of both; if one of them cannot be encoded, that one, to be refused later."""
+    import httpx2
+
+    headers = httpx2.Headers()
+    for part in (defaults, given):
+        try:
+            headers.update(part)
+        except (TypeError, ValueError, AttributeError):
+            return part
+    return headers
 
 
 def _check_bodies(options: Mapping[str, Any]) -> None:
