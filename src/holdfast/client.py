@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.core.outcome import Stop
     from holdfast.http.assembly import Assembly
     from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
+    from holdfast.http.prepared import Prepared
     from holdfast.lint import HandedIn
     from holdfast.telemetry.metrics import MetricsSnapshot
 
@@ -158,6 +159,10 @@ class ResilientClient:
                 check_cached(method, options)
             options = self._options(options)
         return Call(self._assembly, (method, url, options, None))
+
+    def prepared(self, method: str, url: str, options: Mapping[str, Any]) -> Prepared:
+        """What a call by this view is asked for. For service clients, which check options and make calls themselves."""
+        return method, url, merged(self._defaults, options) if self._defaults else options, None
 
     def _options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The options of this view with those of one call in front."""

@@ -138,8 +138,8 @@ class Assembly:
 
     # What a call is sent by
 
-    def flow(self, prepared: Prepared, *, sync: bool) -> Flow[Any]:
-        """The flow of a call that is about to be sent.
+    def job(self, prepared: Prepared, *, sync: bool) -> Job:
+        """The job of a call that is about to be sent.
 
         Raises:
             InvalidRequestError: the request cannot be built, or must not be sent.
@@ -152,15 +152,24 @@ class Assembly:
             elif len(options) == 1 and "cache_ttl" in options:
                 job = self.composer.known_job(method, url, sync, options["cache_ttl"])
             if job is not None:
-                return self.pipeline.call(job)
+                return job
         try:
-            job = self.composer.job(method, url, options, stream=ends is not None, sync=sync)
+            return self.composer.job(method, url, options, stream=ends is not None, sync=sync)
         except BadRequest as error:
             error.__context__ = None  # an encoding error has what it could not encode in it, which may be a secret
             raise self.failures.refused(str(error), describe(prepared), error.field) from error.__cause__
         except (BadURL, TypeError) as error:
             raise self.failures.refused(str(error), describe(prepared), "url") from None
+
+    def flow(self, prepared: Prepared, *, sync: bool) -> Flow[Any]:
+        """The flow of a call that is about to be sent.
+
+        Raises:
+            InvalidRequestError: the request cannot be built, or must not be sent.
+        """
+        job = self.job(prepared, sync=sync)
         flow = self.pipeline.call(job)
+        _, _, options, ends = prepared
         if ends is None:
             return flow
         return guarded(
@@ -193,6 +202,16 @@ class Assembly:
             job = composer.known_job(method, url, False)
             flow = self.flow(prepared, sync=False) if job is None else self.pipeline.call(job)
         return driver.drive(flow, task, owner)
+
+    def drive(
+        self, flow: Flow[Any], task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, owner: Owner
+    ) -> Coroutine[Any, Any, Any]:
+        """What runs a flow of this client's calls in the current task of the running loop."""
+        return self.connections.driver(loop).drive(flow, task, owner)
+
+    def run_flow(self, flow: Flow[Any]) -> Any:
+        """Runs a flow of this client's calls on this thread. Returns what it returns."""
+        return self.connections.sync_driver().drive(flow)
 
     def run(self, prepared: Prepared) -> Any:
         """Prepares a request and sends it on this thread."""

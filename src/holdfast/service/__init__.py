@@ -1,0 +1,1 @@
+"""The declarative base of typed service clients."""

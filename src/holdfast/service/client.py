@@ -1,0 +1,250 @@
+"""`ServiceClient`: the base of typed clients, one plain method per endpoint."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
+from urllib.parse import quote, urlencode
+
+from pydantic import ValidationError
+
+from holdfast.call import Call, returns_call
+from holdfast.client import ResilientClient
+from holdfast.exceptions import HoldfastError, InvalidRequestError
+from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
+from holdfast.service.decode import decoder
+from holdfast.service.endpoint import Endpoint, Refused
+from holdfast.service.sending import body_of, query_of
+from holdfast.service.settings import ServiceSettings
+from holdfast.service.template import BadParameterError, template
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from holdfast.core.events import Observer
+
+__all__ = ["ServiceClient"]
+
+M = TypeVar("M")
+S = TypeVar("S", bound=ServiceSettings)
+
+_OPTIONS = frozenset(BodyOptions.__annotations__) - {"params", "json"}
+_CALLS = frozenset({"Call", "PagedCall"})
+
+
+class ServiceClient(Generic[S]):
+    """The base of a typed client: its methods describe requests, and return a `Call` of what comes back.
+
+    ::
+
+        class PetClient(ServiceClient[PetSettings]):
+            def get_pet(self, pet_id: int) -> Call[Pet]:
+                return self.get(Pet, "/pets/{pet_id}", pet_id=pet_id, cache_ttl=60)
+
+    Methods whose annotation says that they return a `Call` count as coroutine functions. A request model that is found
+    invalid in one of them becomes an InvalidRequestError, raised when the call is awaited; nothing is sent then.
+
+    A client is used as a `ResilientClient` is: from async and sync code, as a context manager, closed when done with.
+
+    Args:
+        settings: None reads them from the environment.
+        auth: credentials for every request, as httpx2 takes them; given to the origin of `base_url` alone.
+        http_client, transport, observers: see `ResilientClient`.
+
+    Raises:
+        pydantic.ValidationError: a setting in the environment is wrong.
+    """
+
+    settings_class: ClassVar[type[ServiceSettings]] = ServiceSettings
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for base in getattr(cls, "__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, ServiceClient):
+                (given,) = get_args(base)
+                if isinstance(given, type):
+                    cls.settings_class = given
+        for name, member in list(vars(cls).items()):
+            if inspect.isfunction(member) and _says_call(member):
+                setattr(cls, name, _described(member))
+
+    def __init__(
+        self,
+        settings: S | None = None,
+        *,
+        auth: Any = None,
+        http_client: httpx2.AsyncClient | httpx2.Client | None = None,
+        transport: httpx2.AsyncBaseTransport | httpx2.BaseTransport | None = None,
+        observers: tuple[Observer, ...] | list[Observer] = (),
+    ) -> None:
+        self.settings: S = cast("Callable[[], S]", self.settings_class)() if settings is None else settings
+        client = ResilientClient(
+            self.settings.client_config(), http_client=http_client, transport=transport, observers=observers
+        )
+        self.resilient = client if auth is None else client.with_options(auth=auth)
+
+    # What methods of a subclass describe requests with
+
+    def get(self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, **more: Any) -> Call[M]:
+        """A GET whose answer is a `model`.
+
+        Args:
+            model: a `Model`, a list of them, or another type that pydantic knows; `NoneType` for an answer that is not
+                read.
+            path: below `base_url`, with parameters in braces.
+            query: parameters of the URL. None is left out; `NULL` is ``null``.
+            **more: the parameters of the path, and options of the call (see `holdfast.http.options.RequestOptions`).
+
+        Raises:
+            TypeError: a keyword that is neither, or a parameter of the path without a value.
+            ValueError: an option is of the right type and wrong.
+        """
+        return self.request("GET", model, path, query=query, **more)
+
+    def post(
+        self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
+    ) -> Call[M]:
+        """A POST, as `get`. `json`: the body: a `RequestModel`, or any JSON; None in objects is left out."""
+        return self.request("POST", model, path, query=query, json=json, **more)
+
+    def put(
+        self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
+    ) -> Call[M]:
+        """A PUT, as `post`."""
+        return self.request("PUT", model, path, query=query, json=json, **more)
+
+    def patch(
+        self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
+    ) -> Call[M]:
+        """A PATCH, as `post`."""
+        return self.request("PATCH", model, path, query=query, json=json, **more)
+
+    def delete(self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, **more: Any) -> Call[M]:
+        """A DELETE, as `get`."""
+        return self.request("DELETE", model, path, query=query, **more)
+
+    def request(
+        self,
+        method: str,
+        model: type[M],
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json: Any = None,
+        **more: Any,
+    ) -> Call[M]:
+        """A request by any method, as `post`."""
+        route = template(path)
+        unknown = more.keys() - route.names - _OPTIONS
+        if unknown or not route.names <= more.keys():
+            raise TypeError(_mismatch(path, unknown, route.names - more.keys()))
+        options = {name: value for name, value in more.items() if name not in route.names}
+        check(options)
+        check_cached(method, options)
+        if json is not None:
+            options["json"] = body_of(json)
+        url = route.fill(more)
+        encoded = query_of(query) if query else None
+        if encoded:
+            url = f"{url}?{urlencode(encoded, doseq=True, quote_via=quote)}"
+        source: Endpoint[M] = Endpoint(self.resilient._assembly, decoder(model), self.translate)  # noqa: SLF001
+        return Call(source, self.resilient.prepared(method, url, options))
+
+    def translate(self, error: HoldfastError) -> HoldfastError:
+        """The error that users of the service see in place of `error`, for a subclass with classes of its own."""
+        return error
+
+    # Use
+
+    def with_options(self, **options: Unpack[RequestOptions]) -> Self:
+        """A view of this client whose calls all have these options; see `ResilientClient.with_options`."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.resilient = self.resilient.with_options(**options)
+        return view
+
+    @returns_call
+    def close(self) -> Call[None]:
+        """Closes the client, as `ResilientClient.close`."""
+        return self.resilient.close()
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        await self.resilient.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __enter__(self) -> Self:
+        self.resilient.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.resilient.__exit__(kind, error, traceback)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.resilient.is_closed else "open"
+        return f"<{type(self).__name__} {self.resilient.config.base_url} ({state})>"
+
+
+def _mismatch(path: str, unknown: Collection[str], missing: Collection[str]) -> str:
+    parts = []
+    if unknown:
+        parts.append(f"{', '.join(sorted(unknown))}: neither in the path nor an option")
+    if missing:
+        parts.append(f"{', '.join(sorted(missing))}: in the path, but not given")
+    return f"{path}: {'; '.join(parts)}"
+
+
+def _says_call(method: Callable[..., Any]) -> bool:
+    """Whether the annotation of a method says that it returns a call. It may be text, and not be evaluated yet."""
+    said = method.__annotations__.get("return")
+    if isinstance(said, str):
+        return said.partition("[")[0].rpartition(".")[2].strip("\"' ") in _CALLS
+    origin = get_origin(said) or said
+    return isinstance(origin, type) and issubclass(origin, Call)
+
+
+def _described(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that describes a request: what is invalid about it is raised by its call."""
+
+    @functools.wraps(method)
+    def described(self: ServiceClient[Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except (ValidationError, BadParameterError) as error:
+            name = f"{type(self).__name__}.{method.__name__}"
+            refused = self.translate(_invalid(name, error))
+            return Call(Refused(refused), name)
+
+    return returns_call(described)
+
+
+def _invalid(name: str, error: ValidationError | BadParameterError) -> InvalidRequestError:
+    """The error for arguments that cannot be sent."""
+    fields: dict[str, list[str]] = {}
+    found: list[Any] = []
+    if isinstance(error, BadParameterError):
+        fields[error.field] = [str(error)]
+    else:
+        found = list(error.errors(include_input=False, include_url=False, include_context=False))
+        for one in found:
+            fields.setdefault(".".join(str(step) for step in one["loc"]) or "the whole", []).append(one["msg"])
+    said = "; ".join(f"{field}: {' and '.join(messages)}" for field, messages in fields.items())
+    return InvalidRequestError(
+        f"{name} was not sent: {said}",
+        endpoint=name,
+        field_errors=fields,
+        validation_errors=found,
+        may_have_executed=False,
+    )

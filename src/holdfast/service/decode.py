@@ -1,0 +1,90 @@
+"""Makes models of responses, and says which field is wrong where that fails."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from holdfast.exceptions import HoldfastError, ResponseError
+from holdfast.service.model import mark
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from holdfast.core.effects import Job
+
+T = TypeVar("T")
+
+_SHOWN = 3  # errors in a message
+_NO_CONTENT = frozenset({204, 205, 304})
+
+
+class Decoder(Generic[T]):
+    """Decodes the bodies of one endpoint.
+
+    Args:
+        model: what they are: a `Model`, a list of them, any type that pydantic knows; `NoneType` if they are not read.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._adapter: TypeAdapter[T] | None = None if model is NoneType else TypeAdapter(model)
+
+    def __call__(self, job: Job, reply: httpx2.Response) -> T:
+        """The model in a reply.
+
+        Raises:
+            ResponseError: the body is not JSON, or not the model; the message names the field.
+        """
+        adapter = self._adapter
+        if adapter is None:
+            return None  # type: ignore[return-value]  # T is None then
+        try:
+            value = adapter.validate_json(reply.content)
+        except ValidationError as error:
+            raise self._unusable(job, reply, error) from None
+        mark(value, reply.headers, job.id)
+        return value
+
+    def _unusable(self, job: Job, reply: httpx2.Response, error: ValidationError) -> HoldfastError:
+        name = getattr(self.model, "__name__", None) or str(self.model)
+        kind = reply.headers.get("content-type", "no content type")
+        if not reply.content:
+            empty = "as its status says" if reply.status_code in _NO_CONTENT else "without saying why"
+            what = f"the body is empty {empty}, and {name} was expected"
+        elif any(one["type"] == "json_invalid" for one in error.errors(include_input=False, include_url=False)):
+            what = f"the body is not JSON ({kind}), and {name} was expected"
+        else:
+            what = f"the body is not {name}: {_fields(error)}"
+        executed = " The server did answer, so it has executed it." if not job.idempotent else ""
+        return ResponseError(
+            f"{job.route} on {job.key}: {what}.{executed} Request id {job.id}.",
+            request_id=job.id,
+            attempts=job.attempts,
+            may_have_executed=True,
+            endpoint=job.route,
+            response=reply,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _known(model: Any) -> Decoder[Any]:
+    return Decoder(model)
+
+
+def decoder(model: Any) -> Decoder[Any]:
+    """The decoder for a model, made once."""
+    try:
+        return _known(model)
+    except TypeError:  # unhashable, as some annotations are
+        return Decoder(model)
+
+
+def _fields(error: ValidationError) -> str:
+    found = error.errors(include_input=False, include_url=False)
+    named = [f"{'.'.join(str(step) for step in one['loc']) or 'the whole'}: {one['msg']}" for one in found[:_SHOWN]]
+    more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
+    return "; ".join(named) + more

@@ -1,0 +1,133 @@
+"""Makes the calls of endpoints: sends what was prepared, decodes the reply, gives errors the service's own classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from holdfast.core.effects import Failed, Flow, Io, Job
+from holdfast.core.outcome import Stop
+from holdfast.exceptions import HoldfastError
+
+if TYPE_CHECKING:
+    from holdfast.http.assembly import Assembly
+    from holdfast.http.drive_async import Owner
+    from holdfast.http.prepared import Prepared
+
+T = TypeVar("T")
+Translate = Callable[[HoldfastError], HoldfastError]
+"""Gives an error the class by which a service's users know it."""
+
+
+class Endpoint(Generic[T]):
+    """A source of calls that give what `decode` makes of their replies.
+
+    Args:
+        assembly: sends the requests.
+        decode: makes the result of a reply.
+        translate: called with every error, whoever raised it.
+    """
+
+    def __init__(self, assembly: Assembly, decode: Callable[[Job, Any], T], translate: Translate) -> None:
+        self.assembly = assembly
+        self._decode = decode
+        self._translate = translate
+
+    def flow(self, prepared: Prepared, *, sync: bool) -> Flow[Any]:
+        """The flow of one call: the result, or a `Stop`.
+
+        Raises:
+            InvalidRequestError: the request cannot be built, or must not be sent.
+        """
+        try:
+            job = self.assembly.job(prepared, sync=sync)
+        except HoldfastError as error:
+            raise self._translate(error) from error.__cause__
+        return self._sent(job)
+
+    def _sent(self, job: Job) -> Flow[Any]:
+        reply = yield from self.assembly.pipeline.call(job)
+        if reply.__class__ is Stop:
+            return reply
+        result = yield Io(partial(self._decode, job), reply)  # outside the lock, for it may take its time
+        if result.__class__ is Failed:
+            error = result.error
+            raise self._translate(error) if isinstance(error, HoldfastError) else error
+        return result
+
+    # What a call is sent by
+
+    def start(
+        self, prepared: Prepared, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, owner: Owner
+    ) -> Coroutine[Any, Any, Any]:
+        """See `holdfast.call.Source`."""
+        return self.assembly.drive(self.flow(prepared, sync=False), task, loop, owner)
+
+    def run(self, prepared: Prepared) -> Any:
+        """See `holdfast.call.Source`."""
+        return self.assembly.run_flow(self.flow(prepared, sync=True))
+
+    def error(self, stop: Stop) -> Exception:
+        """See `holdfast.call.Source`."""
+        return self._translate(self.assembly.failures.error(stop))
+
+    def describe(self, prepared: Prepared) -> str:
+        """See `holdfast.call.Source`."""
+        return self.assembly.describe(prepared)
+
+    def raw(self, prepared: Prepared) -> tuple[Raw, Prepared]:
+        """See `holdfast.call.Source`."""
+        return Raw(self.assembly, self._translate), prepared
+
+    def changed(self, prepared: Prepared, options: Mapping[str, Any]) -> Prepared:
+        """See `holdfast.call.Source`."""
+        return self.assembly.changed(prepared, options)
+
+
+class Raw(Endpoint[Any]):
+    """A source of calls that give the response itself, with the service's own errors."""
+
+    def __init__(self, assembly: Assembly, translate: Translate) -> None:
+        super().__init__(assembly, _as_it_is, translate)
+
+    def raw(self, prepared: Prepared) -> tuple[Raw, Prepared]:
+        """See `holdfast.call.Source`."""
+        return self, prepared
+
+
+def _as_it_is(_: Job, reply: Any) -> Any:
+    return reply
+
+
+class Refused:
+    """A source of calls that send nothing and raise the error that stood in their way."""
+
+    def __init__(self, error: HoldfastError) -> None:
+        self._error = error
+
+    async def start(self, request: str, task: Any, loop: Any, owner: Owner) -> None:
+        """See `holdfast.call.Source`."""
+        owner.fail(self._error)
+        raise self._error
+
+    def run(self, request: str) -> Any:
+        """See `holdfast.call.Source`."""
+        raise self._error
+
+    def error(self, stop: Stop) -> Exception:
+        """See `holdfast.call.Source`."""
+        return self._error
+
+    def describe(self, request: str) -> str:
+        """See `holdfast.call.Source`."""
+        return request
+
+    def raw(self, request: str) -> tuple[Refused, str]:
+        """See `holdfast.call.Source`."""
+        return self, request
+
+    def changed(self, request: str, options: Mapping[str, Any]) -> str:
+        """See `holdfast.call.Source`."""
+        return request

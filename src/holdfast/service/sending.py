@@ -1,0 +1,87 @@
+"""What is sent: request models, values that are left out, and `NULL` for those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+
+__all__ = ["NULL", "Null", "RequestModel"]
+
+
+class Null(Enum):
+    """The type of `NULL`."""
+
+    NULL = "NULL"
+
+    def __repr__(self) -> str:
+        return "NULL"
+
+
+NULL: Final = Null.NULL
+"""Sends a null. None leaves a field out of a body, and a parameter out of a query."""
+
+
+class RequestModel(BaseModel):
+    """The base of models of what is sent.
+
+    Fields that are None are left out; `NULL` sends a null for a field that has a default, whatever its type. An unknown
+    field is a mistake, and fails before anything is sent.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    _nulls: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_nulls(cls, data: Any, handler: Any) -> Any:
+        if not isinstance(data, Mapping) or not any(value is NULL for value in data.values()):
+            return handler(data)
+        names = {name for name, value in data.items() if value is NULL}
+        aliases = {field.alias or name: name for name, field in cls.model_fields.items()}
+        unknown = names - aliases.keys() - cls.model_fields.keys()
+        if unknown:
+            return handler(data)
+        made = handler({name: value for name, value in data.items() if value is not NULL})
+        made._nulls = frozenset(aliases.get(name, name) for name in names)  # noqa: SLF001  # of this class
+        return made
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that is sent."""
+        found: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name in self._nulls:
+            found[type(self).model_fields[name].alias or name] = None
+        return found
+
+
+def body_of(value: Any) -> Any:
+    """A body as JSON: models as objects, None left out of objects, `NULL` as null."""
+    if isinstance(value, RequestModel):
+        return value.body()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {name: body_of(one) for name, one in value.items() if one is not None}
+    if isinstance(value, (list, tuple)):
+        return [body_of(one) for one in value]
+    return None if value is NULL else value
+
+
+def query_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Query parameters: None left out, `NULL` as ``null``, booleans as ``true`` and ``false``, lists as repetitions."""
+    return {name: _parameter(value) for name, value in values.items() if value is not None}
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_parameter(one) for one in value if one is not None]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is NULL:
+        return "null"
+    if isinstance(value, Enum):
+        return _parameter(value.value)
+    return value if isinstance(value, (str, int, float)) else str(value)
