@@ -196,14 +196,13 @@ def test_a_request_model_that_is_wrong_is_raised_by_the_call(colour):
 def test_a_refused_call_that_nobody_awaits_warns():
     client, _ = pets()
     with pytest.warns(RuntimeWarning, match=r"PetClient\.get_pet.* was never sent"):
-        _ = client.get_pet("")
+        unsent = client.get_pet("")
+        del unsent
 
 
 def test_a_keyword_without_meaning_is_a_mistake_of_the_author():
     client, _ = pets()
-    with pytest.raises(
-        TypeError, match="colour: neither in the path nor an option; pet_id: in the path"
-    ):
+    with pytest.raises(TypeError, match="colour: neither in the path nor an option; pet_id: in the path"):
         _ = client.get(Pet, "/pets/{pet_id}", colour="brown")
     with pytest.raises(TypeError, match="cache_ttl is an option of GET"):
         _ = client.post(Pet, "/pets", cache_ttl=3)
