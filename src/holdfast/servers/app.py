@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from holdfast.servers import flaky
-from holdfast.servers.faults import ADMIN_PATH, FaultInjection
+from holdfast.servers.faults import ADMIN_PATH, AnyRule, FaultInjection, FaultProtocol
 from holdfast.servers.service import ServerStartError
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ class ServeOptions:
         data_dir: where services keep their databases; exists.
         port_offset: added to the port of every service.
         faults: whether failures can be injected through the admin API and the request header.
+        rules: what every server is told to inject from its start; needs `faults`.
     """
 
     host: str
     data_dir: Path
     port_offset: int = 0
     faults: bool = False
+    rules: tuple[AnyRule, ...] = ()
 
     def port_of(self, service: Service) -> int:
         """The port that the service listens on.
@@ -119,8 +121,14 @@ async def _serve(
         width = max(len(service.name) for service in services)
         for service in services:
             url = options.url_of(service)
-            faults = f"  failures at {url}{ADMIN_PATH}" if options.faults else ""
-            announce(f"{service.name:{width}}  {url}{faults}")
+            announce(f"{service.name:{width}}  {url}{_faults(options, url)}")
+
+
+def _faults(options: ServeOptions, url: str) -> str:
+    if not options.faults:
+        return ""
+    rules = f", {len(options.rules)} from the start" if options.rules else ""
+    return f"  failures at {url}{ADMIN_PATH}{rules}"
 
 
 def _not_cut_off(record: logging.LogRecord) -> bool:
@@ -146,9 +154,9 @@ class _Server(uvicorn.Server):
 
 def _config(options: ServeOptions, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        FaultInjection(service.app) if options.faults else service.app,
+        FaultInjection(service.app, options.rules) if options.faults else service.app,
         loop="asyncio",
-        http="httptools",
+        http=FaultProtocol if options.faults else "httptools",
         ws="none",
         log_config=None,
         log_level=logging.WARNING,

@@ -1,0 +1,25 @@
+"""How the reference servers are put together."""
+
+from __future__ import annotations
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from holdfast.servers.app import ServeOptions, _config
+from holdfast.servers.faults import FaultInjection, FaultProtocol, parse_rules
+from holdfast.servers.service import Service
+
+
+async def app(scope, receive, send):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(("faults", "protocol"), [(False, HttpToolsProtocol), (True, FaultProtocol)])
+def test_nothing_of_failure_injection_is_there_unless_asked_for(tmp_path, faults, protocol):
+    rules = tuple(parse_rules("reset")) if faults else ()
+    options = ServeOptions(host="127.0.0.1", data_dir=tmp_path, faults=faults, rules=rules)
+    config = _config(options, Service("Test", 8000, app))
+    config.load()
+    assert config.http_protocol_class is protocol
+    assert isinstance(config.app, FaultInjection) is faults
+    assert (config.app is app) is not faults
