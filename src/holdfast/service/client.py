@@ -17,6 +17,7 @@ from holdfast.exceptions import HoldfastError, InvalidRequestError
 from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
 from holdfast.service.decode import decoder
 from holdfast.service.endpoint import Endpoint, Refused
+from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest
 from holdfast.service.sending import body_of, query_of
 from holdfast.service.settings import ServiceSettings
 from holdfast.service.template import BadParameterError, template
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from holdfast.core.events import Observer
+    from holdfast.service.paging import Paging
 
 __all__ = ["ServiceClient"]
 
@@ -138,6 +140,17 @@ class ServiceClient(Generic[S]):
         **more: Any,
     ) -> Call[M]:
         """A request by any method, as `post`."""
+        url, options = self._checked(method, path, more)
+        if json is not None:
+            options["json"] = body_of(json)
+        encoded = query_of(query) if query else None
+        if encoded:
+            url = f"{url}?{urlencode(encoded, doseq=True, quote_via=quote)}"
+        source: Endpoint[M] = Endpoint(self.resilient._assembly, decoder(model), self.translate)  # noqa: SLF001
+        return Call(source, self.resilient.prepared(method, url, options))
+
+    def _checked(self, method: str, path: str, more: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The path with its parameters, and the options, out of the keywords of a call."""
         route = template(path)
         unknown = more.keys() - route.names - _OPTIONS
         if unknown or not route.names <= more.keys():
@@ -145,14 +158,32 @@ class ServiceClient(Generic[S]):
         options = {name: value for name, value in more.items() if name not in route.names}
         check(options)
         check_cached(method, options)
-        if json is not None:
-            options["json"] = body_of(json)
-        url = route.fill(more)
-        encoded = query_of(query) if query else None
-        if encoded:
-            url = f"{url}?{urlencode(encoded, doseq=True, quote_via=quote)}"
-        source: Endpoint[M] = Endpoint(self.resilient._assembly, decoder(model), self.translate)  # noqa: SLF001
-        return Call(source, self.resilient.prepared(method, url, options))
+        return route.fill(more), options
+
+    def pages(
+        self,
+        item: type[M],
+        path: str,
+        *,
+        paging: Paging,
+        items: str = "items",
+        query: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> PagedCall[M]:
+        """A GET for a list that comes in pages.
+
+        Args:
+            item: the model of an item.
+            path: as for `get`.
+            paging: how the service divides lists: `Offset`, `PageNumber`, `Cursor`, `LinkHeader`, or one of your own.
+            items: where in the answer the items are, names joined by dots; empty if the answer is the list itself.
+            query: of the first page; the next ones are asked for with the same, and what `paging` changes in it.
+            **more: as for `get`.
+        """
+        url, options = self._checked("GET", path, more)
+        merged = self.resilient.prepared("GET", url, options)[2]
+        source: PagedEndpoint[M] = PagedEndpoint(self.resilient._assembly, item, items, paging, self.translate)  # noqa: SLF001
+        return PagedCall(source, PageRequest(url, dict(query or {}), merged))
 
     def translate(self, error: HoldfastError) -> HoldfastError:
         """The error that users of the service see in place of `error`, for a subclass with classes of its own."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from holdfast.exceptions import HoldfastError, ResponseError
+from holdfast.exceptions import ResponseError
 from holdfast.service.model import mark
 
 if TYPE_CHECKING:
@@ -41,24 +41,33 @@ class Decoder(Generic[T]):
         """
         adapter = self._adapter
         if adapter is None:
-            return None  # type: ignore[return-value]  # T is None then
+            return None  # type: ignore[return-value]  # T is NoneType then
         try:
             value = adapter.validate_json(reply.content)
         except ValidationError as error:
-            raise self._unusable(job, reply, error) from None
+            raise self.unusable(job, reply, self._what(reply, error)) from None
         mark(value, reply.headers, job.id)
         return value
 
-    def _unusable(self, job: Job, reply: httpx2.Response, error: ValidationError) -> HoldfastError:
-        name = getattr(self.model, "__name__", None) or str(self.model)
-        kind = reply.headers.get("content-type", "no content type")
-        if not reply.content:
-            empty = "as its status says" if reply.status_code in _NO_CONTENT else "without saying why"
-            what = f"the body is empty {empty}, and {name} was expected"
-        elif any(one["type"] == "json_invalid" for one in error.errors(include_input=False, include_url=False)):
-            what = f"the body is not JSON ({kind}), and {name} was expected"
-        else:
-            what = f"the body is not {name}: {_fields(error)}"
+    def validated(self, job: Job, reply: httpx2.Response, value: Any, where: str) -> T:
+        """The model of a part of a reply's JSON.
+
+        Args:
+            job: the call.
+            reply: its reply.
+            value: the part.
+            where: its name, for messages.
+
+        Raises:
+            ResponseError: it is not the model; the message names the field.
+        """
+        try:
+            return cast("TypeAdapter[T]", self._adapter).validate_python(value)
+        except ValidationError as error:
+            raise self.unusable(job, reply, f"the body is not {self._name}: {_fields(error, where)}") from None
+
+    def unusable(self, job: Job, reply: httpx2.Response, what: str) -> ResponseError:
+        """The error for a reply that is a success, and cannot be used."""
         executed = " The server did answer, so it has executed it." if not job.idempotent else ""
         return ResponseError(
             f"{job.route} on {job.key}: {what}.{executed} Request id {job.id}.",
@@ -68,6 +77,19 @@ class Decoder(Generic[T]):
             endpoint=job.route,
             response=reply,
         )
+
+    @property
+    def _name(self) -> str:
+        return str(self.model) if get_origin(self.model) else getattr(self.model, "__name__", str(self.model))
+
+    def _what(self, reply: httpx2.Response, error: ValidationError) -> str:
+        if not reply.content:
+            empty = "as its status says" if reply.status_code in _NO_CONTENT else "without saying why"
+            return f"the body is empty {empty}, and {self._name} was expected"
+        if any(one["type"] == "json_invalid" for one in error.errors(include_input=False, include_url=False)):
+            kind = reply.headers.get("content-type", "no content type")
+            return f"the body is not JSON ({kind}), and {self._name} was expected"
+        return f"the body is not {self._name}: {_fields(error)}"
 
 
 @lru_cache(maxsize=1024)
@@ -83,8 +105,11 @@ def decoder(model: Any) -> Decoder[Any]:
         return Decoder(model)
 
 
-def _fields(error: ValidationError) -> str:
+def _fields(error: ValidationError, below: str = "") -> str:
     found = error.errors(include_input=False, include_url=False)
-    named = [f"{'.'.join(str(step) for step in one['loc']) or 'the whole'}: {one['msg']}" for one in found[:_SHOWN]]
+    named = []
+    for one in found[:_SHOWN]:
+        path = ".".join(str(step) for step in (*filter(None, (below,)), *one["loc"]))
+        named.append(f"{path or 'the whole'}: {one['msg']}")
     more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
     return "; ".join(named) + more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,30 +22,62 @@ Translate = Callable[[HoldfastError], HoldfastError]
 """Gives an error the class by which a service's users know it."""
 
 
-class Endpoint(Generic[T]):
-    """A source of calls that give what `decode` makes of their replies.
+class FlowSource(ABC):
+    """A source of calls (see `holdfast.call.Source`) that are flows of a client's calls.
 
     Args:
         assembly: sends the requests.
-        decode: makes the result of a reply.
         translate: called with every error, whoever raised it.
     """
 
-    def __init__(self, assembly: Assembly, decode: Callable[[Job, Any], T], translate: Translate) -> None:
+    def __init__(self, assembly: Assembly, translate: Translate) -> None:
         self.assembly = assembly
+        self.translate = translate
+
+    @abstractmethod
+    def flow(self, request: Any, *, sync: bool) -> Flow[Any]:
+        """The flow of one call: the result, or a `Stop`. It raises what is wrong with the request."""
+
+    @abstractmethod
+    def describe(self, request: Any) -> str:
+        """See `holdfast.call.Source`."""
+
+    @abstractmethod
+    def raw(self, request: Any) -> tuple[FlowSource, Any]:
+        """See `holdfast.call.Source`."""
+
+    @abstractmethod
+    def changed(self, request: Any, options: Mapping[str, Any]) -> Any:
+        """See `holdfast.call.Source`."""
+
+    def start(
+        self, request: Any, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, owner: Owner
+    ) -> Coroutine[Any, Any, Any]:
+        """See `holdfast.call.Source`."""
+        return self.assembly.drive(self.flow(request, sync=False), task, loop, owner)
+
+    def run(self, request: Any) -> Any:
+        """See `holdfast.call.Source`."""
+        return self.assembly.run_flow(self.flow(request, sync=True))
+
+    def error(self, stop: Stop) -> Exception:
+        """See `holdfast.call.Source`."""
+        return self.translate(self.assembly.failures.error(stop))
+
+
+class Endpoint(FlowSource, Generic[T]):
+    """A source of calls that give what `decode` makes of their replies. Their requests are `Prepared`."""
+
+    def __init__(self, assembly: Assembly, decode: Callable[[Job, Any], T], translate: Translate) -> None:
+        super().__init__(assembly, translate)
         self._decode = decode
-        self._translate = translate
 
-    def flow(self, prepared: Prepared, *, sync: bool) -> Flow[Any]:
-        """The flow of one call: the result, or a `Stop`.
-
-        Raises:
-            InvalidRequestError: the request cannot be built, or must not be sent.
-        """
+    def flow(self, request: Prepared, *, sync: bool) -> Flow[Any]:
+        """See `FlowSource.flow`."""
         try:
-            job = self.assembly.job(prepared, sync=sync)
+            job = self.assembly.job(request, sync=sync)
         except HoldfastError as error:
-            raise self._translate(error) from error.__cause__
+            raise self.translate(error) from error.__cause__
         return self._sent(job)
 
     def _sent(self, job: Job) -> Flow[Any]:
@@ -54,36 +87,20 @@ class Endpoint(Generic[T]):
         result = yield Io(partial(self._decode, job), reply)  # outside the lock, for it may take its time
         if result.__class__ is Failed:
             error = result.error
-            raise self._translate(error) if isinstance(error, HoldfastError) else error
+            raise self.translate(error) if isinstance(error, HoldfastError) else error
         return result
 
-    # What a call is sent by
-
-    def start(
-        self, prepared: Prepared, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, owner: Owner
-    ) -> Coroutine[Any, Any, Any]:
+    def describe(self, request: Prepared) -> str:
         """See `holdfast.call.Source`."""
-        return self.assembly.drive(self.flow(prepared, sync=False), task, loop, owner)
+        return self.assembly.describe(request)
 
-    def run(self, prepared: Prepared) -> Any:
+    def raw(self, request: Prepared) -> tuple[Raw, Prepared]:
         """See `holdfast.call.Source`."""
-        return self.assembly.run_flow(self.flow(prepared, sync=True))
+        return Raw(self.assembly, self.translate), request
 
-    def error(self, stop: Stop) -> Exception:
+    def changed(self, request: Prepared, options: Mapping[str, Any]) -> Prepared:
         """See `holdfast.call.Source`."""
-        return self._translate(self.assembly.failures.error(stop))
-
-    def describe(self, prepared: Prepared) -> str:
-        """See `holdfast.call.Source`."""
-        return self.assembly.describe(prepared)
-
-    def raw(self, prepared: Prepared) -> tuple[Raw, Prepared]:
-        """See `holdfast.call.Source`."""
-        return Raw(self.assembly, self._translate), prepared
-
-    def changed(self, prepared: Prepared, options: Mapping[str, Any]) -> Prepared:
-        """See `holdfast.call.Source`."""
-        return self.assembly.changed(prepared, options)
+        return self.assembly.changed(request, options)
 
 
 class Raw(Endpoint[Any]):
@@ -92,9 +109,9 @@ class Raw(Endpoint[Any]):
     def __init__(self, assembly: Assembly, translate: Translate) -> None:
         super().__init__(assembly, _as_it_is, translate)
 
-    def raw(self, prepared: Prepared) -> tuple[Raw, Prepared]:
+    def raw(self, request: Prepared) -> tuple[Raw, Prepared]:
         """See `holdfast.call.Source`."""
-        return self, prepared
+        return self, request
 
 
 def _as_it_is(_: Job, reply: Any) -> Any:
