@@ -59,10 +59,12 @@ class StreamCall:
             end()
 
     def _name(self, error: BaseException | None) -> None:
-        """A broken content coding is found above the stream's guard, by the response itself."""
+        """A content coding that only httpx2 decodes is found broken above the stream's guard, by the response itself."""
         import httpx2
 
-        if isinstance(error, httpx2.DecodingError) and self._ends:
+        from holdfast.exceptions import HoldfastError
+
+        if isinstance(error, httpx2.DecodingError) and not isinstance(error, HoldfastError) and self._ends:
             raise self._ends[0].broken(error) from error
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.http.inflate import InflateError, Inflater
+from holdfast.http.inflate import CodingError, Inflater
 
 
 def decoded(coding: str, coded: bytes, size: int) -> bytes:
@@ -49,7 +49,7 @@ def test_a_missing_end_is_noticed(coder: str, body: bytes, data: st.DataObject, 
     coding, code = CODERS[coder]
     coded = code(body)
     cut = data.draw(st.integers(1, len(coded) - 1))
-    with pytest.raises(InflateError):
+    with pytest.raises(CodingError):
         decoded(coding, coded[:cut], size)
 
 

@@ -17,6 +17,7 @@ from holdfast.http.cookies import OriginJar
 from holdfast.http.drive_async import AsyncDriver
 from holdfast.http.drive_sync import SyncDriver
 from holdfast.http.engines.httpx2_engine import AsyncHttpx2Engine, SyncHttpx2Engine
+from holdfast.http.proxies import environment_proxies
 from holdfast.http.runtime import Runtime
 
 
@@ -111,7 +112,34 @@ class Connections:
             return SyncHttpx2Engine(client, self._jar, owned=False)
         if self._transport is not None and not hasattr(self._transport, "handle_request"):
             raise WrongColour("transport is an async one: use await, or hand in an httpx2.BaseTransport")
-        return SyncHttpx2Engine(httpx2.Client(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+        if self._transport is not None:
+            return SyncHttpx2Engine(httpx2.Client(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+        return SyncHttpx2Engine(self._sync_client(), cuts=True)
+
+    def _sync_client(self) -> httpx2.Client:
+        """A client on transports of our own: httpx2's would give every single read its whole timeout."""
+        # Here, because only sync use needs it.
+        from holdfast.http.engines.sync_transport import SyncTransport
+
+        settings = self._arguments()
+        context, limits, proxy = settings.pop("verify"), settings.pop("limits"), settings.pop("proxy")
+        http2, trust_env = settings.pop("http2"), settings.pop("trust_env")
+        if proxy is not None:
+            proxies: dict[str, str | None] = {"all://": proxy}
+        else:
+            proxies = environment_proxies() if trust_env else {}
+
+        def transport(url: str | None) -> SyncTransport | None:
+            if url is None:
+                return None
+            return SyncTransport(context, http2=http2, limits=limits, proxy=httpx2.Proxy(url))
+
+        return httpx2.Client(
+            transport=SyncTransport(context, http2=http2, limits=limits),
+            mounts={pattern: transport(url) for pattern, url in proxies.items()},
+            trust_env=trust_env,
+            **settings,
+        )
 
     def _arguments(self) -> dict[str, Any]:
         config = self._config

@@ -6,13 +6,16 @@ The reading itself is two small loops, one per colour; what is allowed is decide
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 
 import httpx2
 
+from holdfast.http.codings import Decoder, decoder_for
 from holdfast.http.headers import Raw, content_codings
-from holdfast.http.inflate import CODINGS as INFLATED
-from holdfast.http.inflate import InflateError, Inflater
+from holdfast.http.inflate import CodingError
+
+_SMALL = 4096  # bytes; chunks below are put together, for each costs some 50 bytes by itself
+_TOGETHER = 64 * 1024
 
 
 class BodyLimitError(Exception):
@@ -27,16 +30,17 @@ class Reader:
         self._cap = cap
         self._size = 0
         self._chunks: list[bytes] = []
+        self._small = bytearray()
         self.plain = False
-        self._inflater: Inflater | None = None
+        self._decoder: Decoder | None = None
         raw = response.headers.raw
         codings = refuse_stacked(raw)
         if response.request.method == "HEAD":
             self.plain = True
             return
-        if codings and codings[0] in INFLATED:
-            self._inflater = Inflater(codings[0])
-        elif cap is None:
+        if codings:
+            self._decoder = decoder_for(codings[0])
+        if cap is None and self._decoder is None:
             self.plain = True
             return
         length = _declared_length(raw)
@@ -48,12 +52,12 @@ class Reader:
             self.plain = not codings and "transfer-encoding" not in response.headers
 
     def chunks(self) -> Iterator[bytes]:
-        """What to feed: the body as it comes if it is decoded here, else as httpx2 has decoded it."""
-        return self._response.iter_bytes() if self._inflater is None else self._response.iter_raw()
+        """What to feed: the body as it comes."""
+        return self._response.iter_raw()
 
     def chunks_async(self) -> AsyncIterator[bytes]:
         """As `chunks`, under asyncio."""
-        return self._response.aiter_bytes() if self._inflater is None else self._response.aiter_raw()
+        return self._response.aiter_raw()
 
     def feed(self, chunk: bytes) -> None:
         """Takes a chunk.
@@ -62,20 +66,35 @@ class Reader:
             BodyLimitError: that was too much.
             httpx2.DecodingError: it cannot be decoded.
         """
-        if self._inflater is None:
+        if self._decoder is None:
             self._take(chunk)
             return
+        received = self._response.num_bytes_downloaded
+        if self._cap is not None and received > self._cap:
+            # A coded body can go on for ever and decode to nothing.
+            raise self._too_large(f"{received} bytes were received so far")
         try:
-            for piece in self._inflater.feed(chunk):
+            for piece in self._decoder.feed(chunk):
                 self._take(piece)
-        except InflateError as error:
+        except CodingError as error:
             raise httpx2.DecodingError(str(error), request=self._response.request) from None
 
     def _take(self, chunk: bytes) -> None:
         self._size += len(chunk)
-        if self._cap is not None and max(self._size, self._response.num_bytes_downloaded) > self._cap:
+        if self._cap is not None and self._size > self._cap:
             raise self._too_large(f"{self._size} bytes were decoded so far")
-        self._chunks.append(chunk)
+        if len(chunk) < _SMALL:
+            self._small += chunk
+            if len(self._small) >= _TOGETHER:
+                self._together()
+        else:
+            self._together()
+            self._chunks.append(chunk)
+
+    def _together(self) -> None:
+        if self._small:
+            self._chunks.append(bytes(self._small))
+            self._small.clear()
 
     def _too_large(self, how: str) -> BodyLimitError:
         return BodyLimitError(
@@ -88,12 +107,103 @@ class Reader:
         Raises:
             httpx2.DecodingError: the body is not complete.
         """
-        if self._inflater is not None:
+        if self._decoder is not None:
             try:
-                self._inflater.finish()
-            except InflateError as error:
+                self._decoder.finish()
+            except CodingError as error:
                 raise httpx2.DecodingError(str(error), request=self._response.request) from None
+        self._together()
         return with_content(self._response, b"".join(self._chunks))
+
+
+class CodedResponse(httpx2.Response):
+    """A response whose body the caller reads, decoded as `Reader` does it: in bounded steps, and to its end.
+
+    Attributes:
+        broken: given what is wrong with the coding, returns what to raise.
+    """
+
+    broken: Callable[[Exception], Exception] | None = None
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The decoded body, in chunks of `chunk_size` bytes or as they come.
+
+        Raises:
+            ResponseError: it is not what its content coding says, or ends early.
+        """
+        decoding = self._decoding(chunk_size)
+        if decoding is None:
+            yield from super().iter_bytes(chunk_size)
+            return
+        with contextlib.closing(self.iter_raw()) as chunks:  # type: ignore[type-var]  # a generator, promised or not
+            for chunk in chunks:
+                yield from decoding.feed(chunk)
+        yield from decoding.finish()
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
+        """As `iter_bytes`, under asyncio."""
+        decoding = self._decoding(chunk_size)
+        if decoding is None:
+            async for piece in super().aiter_bytes(chunk_size):
+                yield piece
+            return
+        async with contextlib.aclosing(self.aiter_raw()) as chunks:
+            async for chunk in chunks:
+                for piece in decoding.feed(chunk):
+                    yield piece
+        for piece in decoding.finish():
+            yield piece
+
+    def _decoding(self, chunk_size: int | None) -> _Decoding | None:
+        """None for a body that was read already, and is decoded."""
+        with contextlib.suppress(httpx2.ResponseNotRead):
+            self.content  # noqa: B018  # the public way to ask
+            return None
+        return _Decoding(self, chunk_size)
+
+
+class _Decoding:
+    """One pass over the body of a `CodedResponse`."""
+
+    def __init__(self, response: CodedResponse, chunk_size: int | None) -> None:
+        self._response = response
+        self._chunk_size = chunk_size
+        self._rest = bytearray()
+        decoder = decoder_for(content_codings(response.headers.raw)[0])
+        assert decoder is not None  # noqa: S101  # or it would be another class
+        self._decoder = decoder
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        try:
+            for piece in self._decoder.feed(chunk):
+                yield from self._sized(piece)
+        except CodingError as error:
+            raise self._broken(error) from None
+
+    def finish(self) -> Iterator[bytes]:
+        try:
+            self._decoder.finish()
+        except CodingError as error:
+            raise self._broken(error) from None
+        if self._rest:
+            yield bytes(self._rest)
+
+    def _sized(self, piece: bytes) -> Iterator[bytes]:
+        size = self._chunk_size
+        if size is None:
+            yield piece
+            return
+        rest = self._rest
+        rest += piece
+        end = len(rest) - len(rest) % size
+        for start in range(0, end, size):
+            yield bytes(rest[start : start + size])
+        del rest[:end]
+
+    def _broken(self, error: CodingError) -> Exception:
+        response = self._response
+        failure = httpx2.DecodingError(str(error), request=response.request)
+        return failure if response.broken is None else response.broken(failure)
 
 
 def refuse_stacked(raw: Raw) -> tuple[str, ...]:
@@ -133,21 +243,36 @@ async def head(response: httpx2.Response) -> httpx2.Response:
         BodyLimitError: the body is coded more than once.
     """
     try:
-        refuse_stacked(response.headers.raw)
+        return _readable(response)
     except BodyLimitError:
         await response.aclose()
         raise
-    return response
 
 
 def head_sync(response: httpx2.Response) -> httpx2.Response:
     """As `head`, on the calling thread."""
     try:
-        refuse_stacked(response.headers.raw)
+        return _readable(response)
     except BodyLimitError:
         response.close()
         raise
-    return response
+
+
+def _readable(response: httpx2.Response) -> httpx2.Response:
+    codings = refuse_stacked(response.headers.raw)
+    if not codings or response.is_closed or response.request.method == "HEAD" or decoder_for(codings[0]) is None:
+        return response
+    coded = CodedResponse(
+        response.status_code,
+        headers=response.headers,
+        stream=response.stream,
+        request=response.request,
+        extensions=response.extensions,
+        history=response.history,
+        default_encoding=response.default_encoding,
+    )
+    coded.next_request = response.next_request
+    return coded
 
 
 async def read(response: httpx2.Response, cap: int | None) -> httpx2.Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 
 from holdfast.core.breaker import Breaker
 from holdfast.core.bulkhead import Bulkhead
@@ -23,28 +22,28 @@ class CircuitBreakerControl:
         """``"closed"``, ``"open"``, ``"half_open"`` or ``"isolated"``; ``"disabled"`` where there is none."""
         with self._runtime:
             breaker = self._find()
-            return "disabled" if breaker is None else breaker.state(monotonic())
+            return "disabled" if breaker is None else breaker.state(self._runtime.now())
 
     @property
     def retry_after(self) -> float:
         """Seconds until the next probe is let through: 0 if calls are, infinite while isolated."""
         with self._runtime:
             breaker = self._find()
-            return 0.0 if breaker is None else breaker.retry_after(monotonic())
+            return 0.0 if breaker is None else breaker.retry_after(self._runtime.now())
 
     def isolate(self) -> None:
         """Opens it until it is closed by hand. Without effect where there is none."""
         with self._runtime:
             breaker = self._find()
             if breaker is not None:
-                breaker.isolate(monotonic())
+                breaker.isolate(self._runtime.now())
 
     def close(self) -> None:
         """Closes it and forgets all failures."""
         with self._runtime:
             breaker = self._find()
             if breaker is not None:
-                breaker.close(monotonic())
+                breaker.close(self._runtime.now())
 
 
 class BulkheadControl:

@@ -1,8 +1,12 @@
-"""One table of deadlines per event loop, swept by one timer: a tenth of the cost of a timer for every call."""
+"""Deadlines: under asyncio a table of them for each loop, in sync use the time of each thread.
+
+The table is swept by one timer, at a tenth of the cost of a timer for every call.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from time import monotonic
 from typing import Any, Protocol
 
@@ -90,3 +94,51 @@ class DeadlineTable:
                 following = it.deadline
         if following < FOREVER:
             self.arm(following)
+
+
+class _Thread(threading.local):
+    """The time on the monotonic clock by which the calling thread has to be done with what it reads and writes."""
+
+    end: float = FOREVER
+
+
+_thread = _Thread()
+
+
+class limit:  # noqa: N801  # reads as a statement: with limit(seconds)
+    """Gives what the calling thread reads and writes inside so many seconds, infinite for any number.
+
+    It holds for the connections of the sync engine. The innermost one counts: a call that is made inside of another
+    one, as by the iterator of a request's body, has a time of its own.
+    """
+
+    __slots__ = ("_outer", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._outer = _thread.end
+        _thread.end = monotonic() + self._seconds
+
+    def __exit__(self, *error: object) -> None:
+        _thread.end = self._outer
+
+
+def left() -> float:
+    """The seconds that `limit` leaves the calling thread, infinite outside of one."""
+    return _thread.end - monotonic()
+
+
+def within(timeout: float | None) -> float | None:
+    """`timeout` seconds, but no more than `limit` leaves the calling thread. None is for ever.
+
+    Raises:
+        TimeoutError: it leaves none.
+    """
+    if _thread.end == FOREVER:
+        return timeout
+    seconds = left()
+    if seconds <= 0.0:
+        raise TimeoutError("the deadline of the call passed")
+    return seconds if timeout is None or seconds < timeout else timeout

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
+from holdfast.http.deadlines import limit
 from holdfast.http.engines.base import EngineError, Sent, SyncEngine, deadline_passed
 from holdfast.http.runtime import Runtime
 
@@ -50,7 +50,7 @@ class SyncDriver:
                     if effect.__class__ is Park:
                         # In the same locked step that yielded it, so that no wake-up falls in between.
                         parked = effect.waiter or Waiter()
-                        gate = _bind(parked)
+                        gate = self._bind(parked)
                 except StopIteration as stop:
                     result = stop.value
                     return result
@@ -65,9 +65,10 @@ class SyncDriver:
                         if runtime.dropped:
                             runtime.close_dropped()
                         try:
-                            value = self.engine.send(effect)
-                            if not effect.stream and time.monotonic() > effect.deadline:
-                                # Nothing could cut it, but the answer counts no more than it would under asyncio.
+                            with limit(effect.deadline - runtime.now()):
+                                value = self.engine.send(effect)
+                            if not effect.stream and runtime.now() > effect.deadline:
+                                # Not everything can be cut, but the answer counts no more than it would under asyncio.
                                 value = Failed(deadline_passed())
                         except Exception as error:
                             value = Failed(error)
@@ -76,9 +77,10 @@ class SyncDriver:
                     elif kind is Park:
                         value = None
                         runtime.tidy()
-                        _wait(effect.until, gate)
+                        self._wait(effect.until, gate)
                     elif kind is Io:
-                        value = _io(effect)
+                        with limit(effect.deadline - runtime.now()):
+                            value = _io(effect)
                     else:
                         value = self._spawn(effect.flow)
                     if cancelled is not None and cancelled():
@@ -95,6 +97,29 @@ class SyncDriver:
                 for reply in streams:
                     if reply is not result and not reply.is_closed:
                         reply.close()
+
+    def _bind(self, waiter: Waiter) -> Any:
+        """Connects a waiter to a lock that its waking releases. Runs under the client's lock."""
+        gate = threading.Lock()
+        gate.acquire()
+
+        def notify() -> bool:
+            gate.release()
+            return True
+
+        waiter.notify = notify
+        if waiter.woken:
+            gate.release()
+        return gate
+
+    def _wait(self, until: float, gate: Any) -> None:
+        """Waits until the time, or until what `_bind` returned is released."""
+        if until == FOREVER:
+            gate.acquire()
+            return
+        left = until - self._runtime.now()
+        if left > 0.0:
+            gate.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 
     def _spawn(self, flow: Flow[Any]) -> Child:
         child = Child()
@@ -118,30 +143,6 @@ class SyncDriver:
         """Closes the engine."""
         self.engine.close()
         self._runtime.close_dropped()
-
-
-def _bind(waiter: Waiter) -> threading.Lock:
-    """Connects a waiter to a lock that its waking releases. Runs under the client's lock."""
-    gate = threading.Lock()
-    gate.acquire()
-
-    def notify() -> bool:
-        gate.release()
-        return True
-
-    waiter.notify = notify
-    if waiter.woken:
-        gate.release()
-    return gate
-
-
-def _wait(until: float, gate: threading.Lock) -> None:
-    if until == FOREVER:
-        gate.acquire()
-        return
-    left = until - time.monotonic()
-    if left > 0.0:
-        gate.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 
 
 def _io(effect: Io) -> Any:

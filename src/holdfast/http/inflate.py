@@ -1,81 +1,92 @@
 """Decodes gzip and deflate in steps of bounded size, and notices when the end is missing.
 
-httpx2 decodes whatever one read from the network holds at once, which may be a thousand times as large, and takes a
-stream that ends early for a whole one.
+httpx2 takes a stream that ends early for a whole one.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
-_STEP = 256 * 1024  # bytes decoded at a time
+STEP = 256 * 1024
+"""The most bytes that are decoded at a time, whatever a part of a body may decode to."""
+
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
 
-CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
-"""The content codings that an `Inflater` decodes (RFC 9110, section 8.4.1)."""
 
-
-class InflateError(Exception):
+class CodingError(Exception):
     """The body is not what its content coding says, or ends early."""
 
 
 class Inflater:
-    """Decodes one body. Of gzip, several members in a row are one body (RFC 1952, section 2.2).
+    """Decodes one body that is coded with gzip or deflate (RFC 9110, section 8.4.1).
 
-    deflate is a zlib stream; the bare one that some servers send instead is understood.
+    Of gzip, several members in a row are one body (RFC 1952, section 2.2). deflate is a zlib stream; the bare one that
+    some servers send instead is understood. What follows the end and is no further member is padding, and ignored.
     """
 
     def __init__(self, coding: str) -> None:
         self._gzip = coding != "deflate"
-        self._decoder = zlib.decompressobj(_GZIP if self._gzip else zlib.MAX_WBITS)
-        self._head = b""
-        self._begun = False
+        self._decoder: Any = None
+        self._held = b""  # too little to tell what it begins
+        self._members = 0
+        self._padding = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The decoded pieces of the next part of the body.
+        """The decoded pieces of the next part of the body, of at most `STEP` bytes each.
 
         Raises:
-            InflateError: it cannot be decoded.
+            CodingError: it cannot be decoded.
         """
-        if not self._begun:
-            data = self._head + data
-            if len(data) < 2:
-                self._head = data
-                return
-            self._begun = True
-            if not self._gzip and not _is_zlib(data):
-                self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+        data = self._held + data
+        self._held = b""
         try:
-            more = bool(data)
-            while more:
-                piece = self._decoder.decompress(data, _STEP)
-                if piece:
-                    yield piece
-                data = self._decoder.unconsumed_tail
-                if not data and len(piece) < _STEP:
-                    data = self._next_member()
-                    more = bool(data)
+            while data and not self._padding:
+                if self._decoder is None:
+                    if len(data) < 2:
+                        self._held = data
+                        return
+                    self._begin(data)
+                else:
+                    data = yield from self._inflate(data)
         except zlib.error as error:
-            raise InflateError(f"the body is not what its content coding says: {error}") from None
+            raise CodingError(f"the body is not what its content coding says: {error}") from None
+
+    def _begin(self, data: bytes) -> None:
+        """The first member, or what follows another one."""
+        if self._members and not (self._gzip and data.startswith(_MAGIC)):
+            self._padding = True
+            return
+        self._members += 1
+        if self._gzip:
+            self._decoder = zlib.decompressobj(_GZIP)
+        else:
+            self._decoder = zlib.decompressobj(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
+
+    def _inflate(self, data: bytes) -> Generator[bytes, None, bytes]:
+        """Decodes what belongs to the current member. Returns what follows it."""
+        decoder = self._decoder
+        while True:
+            piece = decoder.decompress(data, STEP)
+            if piece:
+                yield piece
+            if decoder.eof:
+                self._decoder = None
+                return decoder.unused_data  # type: ignore[no-any-return]
+            data = decoder.unconsumed_tail
+            if not data and len(piece) < STEP:
+                return b""
 
     def finish(self) -> None:
         """The body is over.
 
         Raises:
-            InflateError: it should not be.
+            CodingError: it should not be.
         """
-        if (self._begun or self._head) and not self._decoder.eof:
-            raise InflateError("the body ends before the data that its content coding has begun")
-
-    def _next_member(self) -> bytes:
-        """What follows the end of a gzip member, if that is another one. Anything else there is padding."""
-        rest = self._decoder.unused_data
-        if not self._gzip or not rest.startswith(_MAGIC):
-            return b""
-        self._decoder = zlib.decompressobj(_GZIP)
-        return rest
+        if self._decoder is not None or (self._held and not self._members):
+            raise CodingError("the body ends before the data that its content coding has begun")
 
 
 def _is_zlib(data: bytes) -> bool:

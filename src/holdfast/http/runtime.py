@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
@@ -34,15 +35,18 @@ class Runtime:
     same thread may hold a lock of the connection pool: the next one who sends on a thread does it.
 
     `tidy` is called, without the lock, before anybody waits: it may find what the wait is for.
+
+    `now` is the clock, in monotonic seconds, that deadlines and the states of policies are in.
     """
 
-    __slots__ = ("_lock", "acquire", "dropped", "observers", "pending", "release", "tidy")
+    __slots__ = ("_lock", "acquire", "dropped", "now", "observers", "pending", "release", "tidy")
 
     def __init__(self, observers: tuple[Observer, ...] = ()) -> None:
         self.observers = observers
         self.pending: deque[Event | Generator[Any, Any, Any]] = deque()
         self.dropped: deque[Closable] = deque()
         self.tidy: Callable[[], None] = _nothing
+        self.now: Callable[[], float] = time.monotonic
         self.renew()
 
     def renew(self) -> None:

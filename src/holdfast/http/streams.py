@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from time import monotonic
+from datetime import timedelta
 from typing import Any, cast
 
 import httpx2
@@ -13,6 +13,8 @@ import httpx2
 from holdfast.core.effects import FOREVER, Flow, Job
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.http.classify import kind_of_error
+from holdfast.http.content import CodedResponse
+from holdfast.http.deadlines import limit
 from holdfast.http.engines.base import EngineError, deadline_passed
 from holdfast.http.engines.httpx2_engine import engine_error
 from holdfast.http.failures import Failures
@@ -94,7 +96,7 @@ class AsyncGuard(httpx2.AsyncByteStream):
                 if end.deadline == FOREVER:
                     chunk = await chunks.__anext__()
                 else:
-                    async with asyncio.timeout(end.deadline - monotonic()):
+                    async with asyncio.timeout(end.deadline - end.runtime.now()):
                         chunk = await chunks.__anext__()
             except StopAsyncIteration:
                 return
@@ -111,6 +113,11 @@ class AsyncGuard(httpx2.AsyncByteStream):
         finally:
             self._end()
 
+    @property
+    def elapsed(self) -> timedelta | None:
+        """Where `httpx2.Response.elapsed` looks."""
+        return getattr(self._stream, "elapsed", None)
+
     def __del__(self) -> None:
         if self._end.open and not self._loop.is_closed():
             # Unclosed, its connection would be missing in the pool for ever.
@@ -119,7 +126,10 @@ class AsyncGuard(httpx2.AsyncByteStream):
 
 
 class SyncGuard(httpx2.SyncByteStream):
-    """The body of a streamed response in sync use. The deadline is looked at between two chunks."""
+    """The body of a streamed response in sync use.
+
+    A transport of the caller's own cannot be cut: the deadline is looked at after each chunk too.
+    """
 
     def __init__(self, stream: httpx2.SyncByteStream, end: StreamEnd) -> None:
         self._stream = stream
@@ -130,12 +140,14 @@ class SyncGuard(httpx2.SyncByteStream):
         chunks = iter(self._stream)
         while True:
             try:
-                chunk = next(chunks)
+                with limit(end.deadline - end.runtime.now()):
+                    chunk = next(chunks)
             except StopIteration:
                 return
             except Exception as error:
-                raise end.broken(error) from error
-            if monotonic() > end.deadline:
+                late = isinstance(error, httpx2.TimeoutException) and end.runtime.now() >= end.deadline
+                raise (end.late() if late else end.broken(error)) from error
+            if end.runtime.now() > end.deadline:
                 raise end.late()
             yield chunk
 
@@ -145,6 +157,11 @@ class SyncGuard(httpx2.SyncByteStream):
             self._stream.close()
         finally:
             self._end()
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """Where `httpx2.Response.elapsed` looks."""
+        return getattr(self._stream, "elapsed", None)
 
     def __del__(self) -> None:
         if self._end.open:
@@ -183,13 +200,23 @@ def guarded(
     timeouts = job.timeouts
     reply = yield from flow
     if isinstance(reply, httpx2.Response):
-        if not deadline and job.timeouts is not timeouts:
-            # Cut for the head; the request in flight refers to this very dict, and the body is read by it.
-            job.timeouts.update(timeouts)
+        if not deadline:
+            _restore(reply, timeouts)
         end = StreamEnd(job, runtime, failures, job.deadline if deadline else FOREVER, closed)
         ends.append(end)
+        if isinstance(reply, CodedResponse):
+            reply.broken = end.broken
         if isinstance(reply.stream, httpx2.AsyncByteStream) and not job.context.sync:
             reply.stream = AsyncGuard(reply.stream, end)
         elif isinstance(reply.stream, httpx2.SyncByteStream):
             reply.stream = SyncGuard(reply.stream, end)
     return reply
+
+
+def _restore(reply: httpx2.Response, timeouts: dict[str, float | None]) -> None:
+    """Gives the body the whole timeouts, after those for the head were cut to its deadline."""
+    with contextlib.suppress(RuntimeError):  # a response that somebody made up may have no request
+        current = reply.request.extensions.get("timeout")
+        if isinstance(current, dict) and current is not timeouts:
+            # The transport refers to this very dict.
+            current.update(timeouts)

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx2
 
+from holdfast.core.deadline import cut
 from holdfast.core.effects import Job
 from holdfast.http.bodies import BodyFailed, BodySpent
 from holdfast.http.content import BodyLimitError, head, head_sync, read, read_sync, with_content
+from holdfast.http.deadlines import left
 from holdfast.http.engines.base import EngineError, Phase, Sent
 from holdfast.redaction import redact_url
 
@@ -43,6 +45,8 @@ def engine_error(error: Exception, *, head: bool) -> EngineError:
         return EngineError(message, sent=Sent.MAYBE, phase="limit")
     if isinstance(error, httpx2.DecodingError):
         return EngineError(message, sent=Sent.MAYBE, phase="decode", cause=error)
+    if _is_unreadable(error):
+        error = httpx2.RemoteProtocolError(message)
     if not head:
         for kind, phase in _BEFORE_SENDING:
             if isinstance(error, kind):
@@ -55,14 +59,37 @@ def engine_error(error: Exception, *, head: bool) -> EngineError:
                 # h11 repeats the value, which may be a secret.
                 return EngineError("a header is not well-formed", sent=Sent.NO, phase="build")
             return EngineError(message, sent=Sent.MAYBE, phase="build", cause=error)
+        message = _why_too_large(error) or message
     return EngineError(message, sent=Sent.MAYBE, phase="body" if head else "head", cause=error, timed_out=timed_out)
 
 
 def _was_refused(error: Exception) -> bool:
     """Whether an HTTP/2 server reset the stream with REFUSED_STREAM: it did not process the request (RFC 9113, 8.7)."""
+    return getattr(_reported(error), "error_code", None) == _REFUSED_STREAM
+
+
+def _is_unreadable(error: Exception) -> bool:
+    """Whether h2 failed on what the server sent. httpcore2 calls that our mistake, or lets it through as it is."""
+    for one in (error, _reported(error)):
+        traceback = getattr(one, "__traceback__", None) if type(one).__module__ == "h2.exceptions" else None
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_name == "receive_data":
+                return True
+            traceback = traceback.tb_next
+    return False
+
+
+def _why_too_large(error: Exception) -> str | None:
+    """What to say where h11 gave up on a head, which it tells by the status that a server would answer with."""
+    if getattr(_reported(error), "error_status_hint", None) == 431:
+        return "the head of the response is too large: more than 100 KiB"
+    return None
+
+
+def _reported(error: Exception) -> object:
+    """What httpcore2 was told by h11 or h2: its own exception, the cause of httpx2's, holds it as its argument."""
     cause = error.__cause__
-    event = cause.args[0] if cause is not None and cause.args else None
-    return getattr(event, "error_code", None) == _REFUSED_STREAM
+    return cause.args[0] if cause is not None and cause.args else None
 
 
 def _request(job: Job, *, sync: bool) -> httpx2.Request:
@@ -188,11 +215,20 @@ class AsyncHttpx2Engine:
 
 
 class SyncHttpx2Engine:
-    """Performs attempts with an `httpx2.Client`; otherwise as `AsyncHttpx2Engine`."""
+    """Performs attempts with an `httpx2.Client`; otherwise as `AsyncHttpx2Engine`.
 
-    caps = CAPS
+    Args:
+        client: to send with.
+        jar: takes the cookies that come, if that is not the client's own jar.
+        owned: whether the client is closed with the engine.
+        cuts: whether its transports cut what they read and write to the thread's time, see
+            `holdfast.http.deadlines.limit`. Others can be given no more than timeouts that are cut beforehand.
+    """
 
-    def __init__(self, client: httpx2.Client, jar: CookieJar | None = None, *, owned: bool = True) -> None:
+    def __init__(
+        self, client: httpx2.Client, jar: CookieJar | None = None, *, owned: bool = True, cuts: bool = False
+    ) -> None:
+        self.caps = CAPS | {"deadline"} if cuts else CAPS
         self._client = client
         self._jar = jar
         self._owned = owned
@@ -207,6 +243,10 @@ class SyncHttpx2Engine:
         ):
             return self._through_request(job)
         request = _request(job, sync=True)
+        seconds = left()
+        if seconds < job.longest and request.extensions["timeout"] is job.timeouts:
+            # A hop of a redirect has the timeouts of the first one.
+            request.extensions["timeout"] = cut(job.timeouts, seconds)
         response: httpx2.Response | None = None
         try:
             response = client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
