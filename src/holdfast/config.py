@@ -76,7 +76,7 @@ class ClientConfig(Part):
         request_id_prefix: begins every generated request id.
         server_deduplicates: the server answers a repeated idempotency key with the first result: POST and PATCH are
             then retried like a PUT.
-        max_response_bytes: the largest decoded body that is read; None for any.
+        max_response_bytes: the largest body that is read, decoded or as received; None for any.
         max_connections: size of the connection pool; None for as many as `bulkhead.max_concurrency`.
         keepalive_expiry: seconds that an idle connection is kept; None for ever.
         service_name: what errors and logs call the server.
