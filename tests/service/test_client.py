@@ -20,7 +20,7 @@ from holdfast.testing import FaultTransport, Step
 
 
 class PetSettings(ServiceSettings, env_prefix="PETS_"):
-    base_url: str = "http://pets.test/api"
+    url: str = "http://pets.test/api"
     retry_delay: float = 0.001
 
 
@@ -195,8 +195,8 @@ def test_a_request_model_that_is_wrong_is_raised_by_the_call(colour):
 
 def test_a_refused_call_that_nobody_awaits_warns():
     client, _ = pets()
+    unsent = client.get_pet("")
     with pytest.warns(RuntimeWarning, match=r"PetClient\.get_pet.* was never sent"):
-        unsent = client.get_pet("")
         del unsent
 
 

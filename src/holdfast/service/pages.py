@@ -75,7 +75,7 @@ class Page(Generic[T]):
         return self._body[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._body or key in self.items
+        return (isinstance(key, str) and key in self._body) or key in self.items
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)

@@ -22,12 +22,12 @@ class ServiceSettings(BaseSettings):
     A subclass names the variables by a prefix, and gives defaults::
 
         class PetSettings(ServiceSettings, env_prefix="PETS_"):
-            base_url: str = "http://localhost:9000"
+            url: str = "http://localhost:9000"
 
     Arguments win over environment variables, these over a file ``.env`` in the current directory, that over defaults.
 
     Attributes:
-        base_url: absolute http or https URL.
+        url: where the service is: an absolute http or https URL.
         timeout: seconds for every read and write of one attempt, and at most ten of them for connecting. A whole call
             may take as long as all attempts and the longest waits together.
         max_retries: requests that are sent at most for one call, the first included.
@@ -41,7 +41,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
 
-    base_url: str
+    url: str
     timeout: Seconds = 30.0
     max_retries: Annotated[int, Field(ge=1)] = 3
     retry_delay: Seconds = 1.0
@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
         longest = max(self.retry_delay, self.retry_max_wait)
         connect = min(self.timeout, _CONNECT)
         return {
-            "base_url": self.base_url,
+            "base_url": self.url,
             "timeout": {"connect": connect, "read": self.timeout, "write": self.timeout, "pool": connect},
             "retry": {
                 "max_attempts": self.max_retries,
