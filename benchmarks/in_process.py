@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx2
 
-from glued import GluedClient
 from holdfast import ClientConfig, ResilientClient
+from holdfast.cli.demo.glued import GluedClient
 from timing import Async, Times, contest, contest_sync
 
 URL = "http://service.test"

@@ -38,7 +38,8 @@ _DEMOS = """\
 [bold]Examples[/bold]
   holdfast demo
   holdfast demo --seconds 10
-  NO_COLOR=1 holdfast demo > demo.txt"""
+  holdfast demo --report /tmp/demo.html
+  NO_COLOR=1 holdfast demo --no-report > demo.txt"""
 
 app = typer.Typer(
     help="Call other people's services and survive them.",
