@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from holdfast import DeadlineExceededError, ResponseError, ServerError
+from holdfast import DeadlineExceededError, InvalidRequestError, ResponseError, ServerError
 from holdfast.service.client import ServiceClient
 from holdfast.service.model import Model
 from holdfast.service.pages import PagedCall
@@ -51,7 +51,8 @@ class Server:
         query = request.url.params
         if len(self.asked) in self.failing:
             return Step(500)
-        return getattr(self, self.style)(query)
+        answer: Step = getattr(self, self.style)(query)
+        return answer
 
     def some(self, start: int, size: int) -> list[dict[str, int]]:
         return [pet(number) for number in range(start, min(start + size, self.number))]
@@ -231,6 +232,22 @@ def test_for_inside_a_running_loop_says_what_to_write():
 
 
 # What goes wrong
+
+
+@both
+def test_a_list_that_is_asked_for_wrongly_raises_when_it_is_walked(colour):
+    class Strict(Pets):
+        def find(self, limit: Any) -> PagedCall[Pet]:
+            return self.pages(Pet, "/pets/{limit}", paging=Offset(), limit=limit)
+
+    transport = FaultTransport([200])
+    client = Strict(transport=transport)
+    with pytest.raises(InvalidRequestError, match=r"Strict\.find was not sent: limit: limit must not be empty"):
+        walked(client.find(""), colour)
+    with pytest.raises(InvalidRequestError):
+        client.find("").ahead().all().result()
+    assert repr(call := client.find("")) == "<Call Strict.find (not sent)>" and call.cancel()
+    assert transport.requests == []
 
 
 @both

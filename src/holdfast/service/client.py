@@ -17,7 +17,7 @@ from holdfast.exceptions import HoldfastError, InvalidRequestError
 from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
 from holdfast.service.decode import decoder
 from holdfast.service.endpoint import Endpoint, Refused
-from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest
+from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest, RefusedPages
 from holdfast.service.sending import body_of, query_of
 from holdfast.service.settings import ServiceSettings
 from holdfast.service.template import BadParameterError, template
@@ -71,7 +71,7 @@ class ServiceClient(Generic[S]):
                 if isinstance(given, type):
                     cls.settings_class = given
         for name, member in list(vars(cls).items()):
-            if inspect.isfunction(member) and _says_call(member):
+            if inspect.isfunction(member) and _says(member) in _CALLS:
                 setattr(cls, name, _described(member))
 
     def __init__(
@@ -237,17 +237,17 @@ def _mismatch(path: str, unknown: Collection[str], missing: Collection[str]) -> 
     return f"{path}: {'; '.join(parts)}"
 
 
-def _says_call(method: Callable[..., Any]) -> bool:
-    """Whether the annotation of a method says that it returns a call. It may be text, and not be evaluated yet."""
+def _says(method: Callable[..., Any]) -> str:
+    """The name of the class that a method returns, as its annotation says, which may be text and not evaluated yet."""
     said = method.__annotations__.get("return")
     if isinstance(said, str):
-        return said.partition("[")[0].rpartition(".")[2].strip("\"' ") in _CALLS
-    origin = get_origin(said) or said
-    return isinstance(origin, type) and issubclass(origin, Call)
+        return said.partition("[")[0].rpartition(".")[2].strip("\"' ")
+    return getattr(get_origin(said) or said, "__name__", "")
 
 
 def _described(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method that describes a request: what is invalid about it is raised by its call."""
+    paged = _says(method) == "PagedCall"
 
     @functools.wraps(method)
     def described(self: ServiceClient[Any], *args: Any, **kwargs: Any) -> Any:
@@ -256,6 +256,9 @@ def _described(method: Callable[..., Any]) -> Callable[..., Any]:
         except (ValidationError, BadParameterError) as error:
             name = f"{type(self).__name__}.{method.__name__}"
             refused = self.translate(_invalid(name, error))
+            if paged:
+                endpoint = RefusedPages(self.resilient._assembly, refused)  # noqa: SLF001
+                return PagedCall(endpoint, PageRequest(name, {}, {}))
             return Call(Refused(refused), name)
 
     return returns_call(described)

@@ -20,10 +20,11 @@ from holdfast.core.outcome import Stop
 from holdfast.service.decode import Decoder, decoder
 from holdfast.service.endpoint import Endpoint, FlowSource, Raw, Translate
 from holdfast.service.model import mark
-from holdfast.service.paging import Paging, Step, at
+from holdfast.service.paging import Offset, Paging, Step, at
 from holdfast.service.sending import query_of
 
 if TYPE_CHECKING:
+    from holdfast.exceptions import HoldfastError
     from holdfast.http.assembly import Assembly
     from holdfast.http.prepared import Prepared
 
@@ -176,6 +177,22 @@ class PagedEndpoint(FlowSource, Generic[T]):
         """See `holdfast.call.Source`."""
         changed = self.assembly.changed(request.prepared(), options)
         return replace(request, options=changed[2])
+
+
+class RefusedPages(PagedEndpoint[Any]):
+    """A source of calls for pages that send nothing and raise the error that stood in their way."""
+
+    def __init__(self, assembly: Assembly, error: HoldfastError) -> None:
+        super().__init__(assembly, Any, "", Offset(), lambda one: one)
+        self._error = error
+
+    def flow(self, request: PageRequest, *, sync: bool) -> Flow[Any]:
+        """See `FlowSource.flow`."""
+        raise self._error
+
+    def describe(self, request: PageRequest) -> str:
+        """See `holdfast.call.Source`: what was called, in place of a path."""
+        return request.path
 
 
 class Walk(Generic[T]):
