@@ -68,7 +68,7 @@ class AttemptStage:
         if paced is not None and status:
             pace = paced(reply)
             if pace is not None:
-                state.limiter.paced(pace[0], pace[1], self._ports.now())
+                state.limiter.paced(pace[0], pace[1], self._ports.now(), *pace[2:])
 
     def send(self, job: Job, state: State, last: Outcome | None, counts: int = 1) -> Flow[Any]:
         """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them.

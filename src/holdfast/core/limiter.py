@@ -60,9 +60,12 @@ class Limiter:
         "_first_end",
         "_left",
         "_policy",
+        "_quota",
+        "_rounds_down",
         "_streak",
         "_taken",
         "_updated",
+        "_window",
         "_window_end",
         "idle",
         "rate",
@@ -80,6 +83,9 @@ class Limiter:
         self._taken = 0  # of these, reserved since the server told last
         self._first_end = 0.0  # the end of the server's window as first told
         self._window_end = 0.0
+        self._quota = 0  # sends that the server allows in a whole window, 0 if it does not tell
+        self._window = 0.0  # its seconds: as told, or the longest time to a reset that was seen
+        self._rounds_down = False  # whether the server is known to tell resets before they are
         self._blocked = 0.0  # no send before
         # Of those who wait: when they will send; and the bucket's debt and time before they came, at the rate of then.
         self._booked: deque[tuple[float, float, float, float | None]] = deque()
@@ -131,19 +137,32 @@ class Limiter:
             self._left += 1
             self._taken -= 1
 
-    def paced(self, remaining: int, reset: float, now: float) -> None:
-        """The server says: at most `remaining` more requests in the next `reset` seconds."""
+    def paced(self, remaining: int, reset: float, now: float, quota: int = 0, window: float = 0.0) -> None:
+        """The server says: at most `remaining` more requests in the next `reset` seconds.
+
+        Resets are told in whole seconds, mostly rounded up: of those told in one window the earliest is the closest to
+        the truth. Where that brings a 429 the server rounds down, and the latest counts from then on.
+
+        Args:
+            remaining, reset: as said.
+            now: the time.
+            quota: requests in a whole window, by which those who wait are spread over the windows to come; 0 if unknown.
+            window: seconds of one; 0 if unknown.
+        """
         policy = self._policy
         reset = min(reset, policy.max_pace)
         if not policy.pace or reset <= 0.0:
             return
+        self._quota = quota
+        self._window = min(window, policy.max_pace) if window > 0.0 else max(self._window, reset)
         self._forget_sent(now)
         end = now + reset
         left = remaining - len(self._booked)
         if self._window_end > now and end <= self._first_end + _SAME_WINDOW:
             # The same window as before, told by answers that may overtake each other: the strictest holds.
             self._left = min(self._left, left)
-            self._window_end = max(self._window_end, end)
+            if (end > self._window_end) == self._rounds_down and abs(end - self._window_end) <= _SAME_WINDOW:
+                self._window_end = end
         else:
             self._left = left
             self._first_end = self._window_end = end
@@ -153,6 +172,8 @@ class Limiter:
     def throttled(self, retry_after: float | None, now: float) -> None:
         """The server answered 429: nothing is sent for `retry_after` seconds, if it told; an adaptive rate drops."""
         policy = self._policy
+        if 0.0 <= now - self._window_end <= _SAME_WINDOW and self._window_end > 0.0:
+            self._rounds_down = True
         if retry_after is not None and policy.max_pace > 0.0:
             self._blocked = max(self._blocked, now + min(retry_after, policy.max_pace))
             self.idle = False
@@ -186,6 +207,9 @@ class Limiter:
         start = max(now, self._blocked)
         if self._left <= 0 and self._window_end > start:
             start = self._window_end
+            if self._quota:
+                # Those who wait already take up the next windows, as many each as the server allows.
+                start += -self._left // self._quota * self._window
         wait, debt = start - now, 0.0
         rate = self.rate
         if rate is not None:

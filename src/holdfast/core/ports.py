@@ -15,9 +15,16 @@ from holdfast.core.retry import RetryPolicy
 class Authenticator(Protocol):
     """Puts credentials on a job, as flows, so that a provider may do I/O, wait, and call other services.
 
-    One object serves one attempt. `apply` runs before the attempt takes a token or a slot, because a provider may
-    call through the same client; `retry` is asked after the reply, with token and slot given back.
+    One object serves one call. `apply` runs before each attempt takes a token or a slot, because a provider may call
+    through the same client; `retry` is asked after each reply, with token and slot given back.
+
+    Attributes:
+        identity: a hash of whose credentials they are; None if that is not known.
+        secrets: the names of the headers that it sets.
     """
+
+    identity: str | None
+    secrets: frozenset[str]
 
     def apply(self, job: Job) -> Flow[None]:
         """Sets the credentials in `job.headers`."""
@@ -96,7 +103,8 @@ class Ports:
     Attributes:
         now: monotonic seconds. `rand`: uniform in [0, 1).
         classify: what a reply, or a `Failed`, is an instance of.
-        pace: (remaining, seconds to the reset) from a reply's rate-limit headers, if it has any.
+        pace: (remaining, seconds to the reset) from a reply's rate-limit headers, if it has any; where it tells, also
+            (requests in a whole window, seconds of one or 0).
         follow: follows the redirects of a reply by sending further jobs, inside the same attempt.
         load: an operation for `Io`: reads the rest of a streamed reply that turned out to be an error, and closes it.
         discard: an operation for `Io`: closes a reply that nobody will look at.
@@ -110,7 +118,7 @@ class Ports:
     now: Callable[[], float]
     rand: Callable[[], float]
     classify: Callable[[Job, Any], Outcome]
-    pace: Callable[[Any], tuple[int, float] | None]
+    pace: Callable[[Any], tuple[int, float] | tuple[int, float, int, float] | None]
     follow: Callable[[Job, Any], Flow[Any]]
     load: Callable[[Any], Any]
     discard: Callable[[Any], Any]

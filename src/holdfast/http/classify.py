@@ -84,8 +84,8 @@ class Classifier:
             return replace(outcome, kind=Kind.LATE)
         return outcome
 
-    def pace(self, reply: Any) -> tuple[int, float] | None:
-        """How many more requests the server will take, and for how many seconds, if it tells."""
+    def pace(self, reply: Any) -> tuple[int, float] | tuple[int, float, int, float] | None:
+        """How many more requests the server will take, and for how many seconds, if it tells; see `rate_limit`."""
         for name, _ in reply.headers.raw:
             if name[:1] in _LIMIT_INITIALS:
                 return rate_limit(reply.headers.raw, self._wall())

@@ -55,11 +55,16 @@ _LIMITS = {
     b"ratelimit-policy": "policy",
     **{f"{prefix}-remaining".encode(): "remaining" for prefix in _PREFIX},
     **{f"{prefix}-reset".encode(): "reset" for prefix in _PREFIX},
+    **{f"{prefix}-limit".encode(): "quota" for prefix in _PREFIX},
 }
+_Limit: TypeAlias = tuple[float | None, float | None, float | None, float | None]
+"""Remaining, reset, quota of a whole window, and seconds of one, as far as they are told."""
 
 
-def rate_limit(raw: Raw, wall: float) -> tuple[int, float] | None:
+def rate_limit(raw: Raw, wall: float) -> tuple[int, float] | tuple[int, float, int, float] | None:
     """How many more requests the server will take, and for how many seconds that holds.
+
+    If it tells, these are followed by how many it takes in a whole window, and the seconds of one (0 if unknown).
 
     Understood are ``RateLimit`` with ``RateLimit-Policy`` as in the IETF's drafts "RateLimit header fields for HTTP"
     (items with ``r`` and ``t``, and before that ``limit=, remaining=, reset=``), the separate ``RateLimit-Remaining``
@@ -86,27 +91,32 @@ def rate_limit(raw: Raw, wall: float) -> tuple[int, float] | None:
     return _strictest(raw, wall, found)
 
 
-def _strictest(raw: Raw, wall: float, found: dict[bytes, list[bytes]]) -> tuple[int, float] | None:
+def _strictest(
+    raw: Raw, wall: float, found: dict[bytes, list[bytes]]
+) -> tuple[int, float] | tuple[int, float, int, float] | None:
     limits = [*_structured(found.get(b"ratelimit", ()), found.get(b"ratelimit-policy", ()))]
     for prefix in _PREFIX:
         remaining = found.get(f"{prefix}-remaining".encode())
         reset = found.get(f"{prefix}-reset".encode())
         if remaining and reset:
-            limits += _paired(remaining, reset)
+            limits += _paired(remaining, reset, found.get(f"{prefix}-limit".encode(), ()))
     strictest: tuple[int, float] | None = None
-    for left, reset_at in limits:
+    whole: tuple[int, float] | None = None
+    for left, reset_at, quota, window in limits:
         if left is None or reset_at is None or left < 0:
             # Servers say -1 for "unlimited".
             continue
         limit = (int(min(left, _MOST_REMAINING)), _until_reset(reset_at, raw, wall))
         if strictest is None or (limit[0], -limit[1]) < (strictest[0], -strictest[1]):
             strictest = limit
-    return strictest
+            whole = (int(min(quota, _MOST_REMAINING)), max(window or 0.0, 0.0)) if quota and quota >= 1.0 else None
+    return strictest if strictest is None or whole is None else (*strictest, *whole)
 
 
-def _structured(fields: Iterable[bytes], policies: Iterable[bytes]) -> Iterator[tuple[float | None, float | None]]:
-    """Remaining and reset of every item of ``RateLimit``."""
-    windows = {name: _number(parameters.get(b"w", b"")) for name, parameters in _items(policies)}
+def _structured(fields: Iterable[bytes], policies: Iterable[bytes]) -> Iterator[_Limit]:
+    """What every item of ``RateLimit`` says."""
+    known = dict(_items(policies))
+    windows = {name: _number(parameters.get(b"w", b"")) for name, parameters in known.items()}
     for field in fields:
         older: dict[bytes, bytes] = {}
         for name, parameters in _items((field,)):
@@ -114,13 +124,14 @@ def _structured(fields: Iterable[bytes], policies: Iterable[bytes]) -> Iterator[
                 key, _, value = name.partition(b"=")
                 older.setdefault(key.strip().lower(), value.strip())
             else:
-                reset = _number(parameters.get(b"t", b""))
-                yield _number(parameters.get(b"r", b"")), windows.get(name) if reset is None else reset
+                reset, window = _number(parameters.get(b"t", b"")), windows.get(name)
+                quota = _number(known.get(name, {}).get(b"q", b""))
+                yield _number(parameters.get(b"r", b"")), window if reset is None else reset, quota, window
         if older:
-            reset = _number(older.get(b"reset", b""))
+            reset, window = _number(older.get(b"reset", b"")), windows.get(older.get(b"limit", b""))
             if reset is None:
                 reset = max((window for window in windows.values() if window is not None), default=None)
-            yield _number(older.get(b"remaining", b"")), reset
+            yield _number(older.get(b"remaining", b"")), reset, _number(older.get(b"limit", b"")), window
 
 
 def _items(values: Iterable[bytes]) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
@@ -132,12 +143,15 @@ def _items(values: Iterable[bytes]) -> Iterator[tuple[bytes, dict[bytes, bytes]]
             yield name, {key.strip().lower(): text.strip() for key, _, text in pairs}
 
 
-def _paired(remaining: Iterable[bytes], reset: Iterable[bytes]) -> Iterator[tuple[float | None, float | None]]:
+def _paired(remaining: Iterable[bytes], reset: Iterable[bytes], quota: Iterable[bytes]) -> Iterator[_Limit]:
     """The figures of separate headers, in the order of their policies; what has no partner takes the last one."""
-    counts = [_number(_split(part, b";")[0]) for value in remaining for part in _split(value, b",")]
-    resets = [_number(_split(part, b";")[0]) for value in reset for part in _split(value, b",")]
+    counts, resets, quotas = (
+        [_number(_split(part, b";")[0]) for value in values for part in _split(value, b",")]
+        for values in (remaining, reset, quota)
+    )
     for index, count in enumerate(counts):
-        yield count, resets[min(index, len(resets) - 1)] if resets else None
+        last = min(index, len(resets) - 1)
+        yield count, resets[last] if resets else None, quotas[min(index, len(quotas) - 1)] if quotas else None, None
 
 
 def _until_reset(reset: float, raw: Raw, wall: float) -> float:
