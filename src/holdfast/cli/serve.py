@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+DATABASE_URL = "HOLDFAST_DATABASE_URL"
+"""Environment variable for `--database-url`; other users of the machine cannot read it, as they can a command line."""
+
 
 def serve(
     host: Annotated[
@@ -26,6 +30,15 @@ def serve(
     data_dir: Annotated[
         Path, typer.Option(file_okay=False, help="Where services keep their data; created if it is missing.")
     ] = Path(".holdfast"),
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar=DATABASE_URL,
+            metavar="URL",
+            help="A PostgreSQL database that all services use, instead of SQLite files in the data directory.",
+            show_default=False,
+        ),
+    ] = None,
     port_offset: Annotated[int, typer.Option(min=0, max=57_000, help="Added to the port of every service.")] = 0,
     faults: Annotated[
         bool, typer.Option("--faults", help="Let failures be injected: /_faults and the header X-Holdfast-Fault.")
@@ -53,7 +66,7 @@ def serve(
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _stop(f"cannot use the data directory {data_dir}: {error.strerror}")
-    options = ServeOptions(host=host, data_dir=data_dir, port_offset=port_offset, faults=faults, rules=rules)
+    options = ServeOptions(host, data_dir, database_url, port_offset=port_offset, faults=faults, rules=rules)
     try:
         if reload:
             check_ports(options)
@@ -83,6 +96,8 @@ def _serve_reloading(options: ServeOptions, faults: Sequence[str]) -> None:
     command = [sys.executable, "-m", "holdfast", "serve", "--host", options.host, "--data-dir", str(options.data_dir)]
     command += ["--port-offset", str(options.port_offset), *(["--faults"] if options.faults else [])]
     command += [part for text in faults for part in ("--fault", text)]
+    if options.database_url is not None:
+        os.environ[DATABASE_URL] = options.database_url
     package = Path(__file__).resolve().parent.parent
     run_process(
         package,

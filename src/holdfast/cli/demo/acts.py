@@ -198,10 +198,7 @@ class Overload(Act):
     per_second = 15
     reasons: ClassVar[Mapping[str, str]] = {
         "succeeded": "calls that would have to wait beyond their deadline, or have used up the retry budget, fail",
-        "p50": (
-            "its calls wait for the server's next window, which can be over up to a second before they know: the end "
-            "is told in whole seconds. Bare httpx2 lets these calls fail"
-        ),
+        "p50": "its calls wait for the server's next window; those of bare httpx2 fail",
         "p99": "its calls wait for the server's next window; those of bare httpx2 fail",
         "sent": "calls that were refused in spite of it are sent again",
         "worst_wait": "the wait grows for as long as the overload lasts",
@@ -233,9 +230,8 @@ class Overload(Act):
             self._failed(),
             (
                 f"Requests that the server had to refuse: {each(refused)}. Every answer says how many requests "
-                "are left (RateLimit), and Holdfast keeps to it. Nobody says how many the next window will take: calls "
-                "that wait for it go out together when it begins, and if the overload lasted, some of these would be "
-                "refused."
+                "are left, and how many a window takes (RateLimit, RateLimit-Policy). Holdfast keeps to it, and spreads "
+                "the calls that wait over the windows to come."
             ),
         ]
 
