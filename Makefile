@@ -7,15 +7,17 @@ PINS := requirements/dev.txt
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint format bench pins clean
+.PHONY: help venv demo test test-all lint format bench mutants docs pins clean
 
 help:
-	@echo "make demo      bare httpx2 and Holdfast side by side against a failing server"
+	@echo "make demo      bare httpx2, a stack glued by hand and Holdfast against failing servers"
 	@echo "make test      the tests, with branch coverage"
 	@echo "make test-all  the tests on each of Python $(VERSIONS) that is installed"
 	@echo "make lint      ruff, mypy and the import rules"
 	@echo "make format    let ruff format and mend what it can"
 	@echo "make bench     the benchmarks, as ratios to bare httpx2"
+	@echo "make mutants   break the core in every small way, and see which of it no test notices"
+	@echo "make docs      the documentation, into build/site; also writes what it takes from the code"
 	@echo "make venv      only .venv, with everything a developer needs"
 	@echo "make pins      pin the newest versions in $(PINS)"
 	@echo "make clean     remove the environments and what the tools left behind"
@@ -51,6 +53,14 @@ format: .venv/.ready
 bench: .venv/.ready
 	@.venv/bin/python benchmarks/run.py $(ARGS)
 
+# Takes an hour. Interrupted, it goes on where it was; ARGS="holdfast.core.retry*" takes a part. `make clean` starts anew.
+mutants: .venv/.ready
+	@nice -n 19 .venv/bin/python scripts/mutants run --max-children $(PYTEST_WORKERS) $(ARGS)
+	@.venv/bin/python scripts/mutants unexplained
+
+docs: .venv/.ready
+	@.venv/bin/python -m scripts.docs.build $(ARGS)
+
 # Universal: one file for every supported Python and platform. No index, no links: where packages come from is the machine's business.
 pins: .venv/.ready
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
@@ -59,5 +69,5 @@ pins: .venv/.ready
 
 clean:
 	rm -rf .venv .venv-3.* build dist htmlcov .coverage .coverage.* coverage.xml
-	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf mutants .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.serving import request, serving
 
+pytest_plugins = ["holdfast.testing.plugin"]
+
 # No deadline per example: the machine's other work would decide about the tests.
 _SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _SHARED, max_examples=50, stateful_step_count=30, print_blob=True)

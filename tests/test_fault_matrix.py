@@ -26,12 +26,6 @@ from tests.support.faulty_peers import Peer, mute
 
 pytestmark = [pytest.mark.loopback, pytest.mark.slow]
 
-GAPS: dict[tuple[str, bool], str] = {
-    ("connect-hangs-late", False): "under asyncio, the deadline does not tell how far the attempt had come",
-    ("tls-hangs-late", False): "the same; and httpcore2 leaves the socket open if cancelled in a TLS handshake",
-}
-"""Cells that are not as they should be, by case and whether sync."""
-
 BY_NAME = {case.name: case for case in CASES}
 
 
@@ -39,10 +33,8 @@ def cells() -> Iterator[Any]:
     for case in CASES:
         for kind in KINDS:
             for sync in (False, True):
-                gap = GAPS.get((case.name, sync))
-                marks = [pytest.mark.skip(reason=gap)] if gap else []
                 name = f"{case.name}, {kind}, {'sync' if sync else 'async'}"
-                yield pytest.param(case, kind, sync, marks=marks, id=name)
+                yield pytest.param(case, kind, sync, id=name)
 
 
 @pytest.mark.parametrize(("case", "kind", "sync"), list(cells()))
@@ -51,7 +43,6 @@ def test_every_fault_is_survived_or_told(case: Case, kind: Kind, sync: bool) -> 
     assert ran.complaints == []
 
 
-@pytest.mark.skip(reason="httpcore2 leaves the socket open if cancelled in a TLS handshake")
 def test_a_call_cancelled_in_the_tls_handshake_leaves_no_socket() -> None:
     async def cancelled(url: str) -> int:
         async with ResilientClient(ClientConfig(base_url=url, trust_env=False)) as client:

@@ -105,7 +105,14 @@ def test_longest_is_the_sum_of_the_upper_ends():
     assert Backoff("linear", 1.0, 60.0, 2.0, "off").longest(3) == 9.0
     assert Backoff("constant", 1.0, 60.0, 2.0, "off").longest(5) == 5.0
     assert Backoff("constant", 1.0, 60.0, 2.0, "uniform").longest(5) == 10.0
+    assert Backoff("constant", 1.0, 60.0, 2.0, "decorrelated").longest(3) == 9.0
     assert Backoff().longest(0) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["exponential", "linear"])
+def test_no_wait_is_endless(kind):
+    """What is beyond a float is still a number, which a jitter of 0 makes to 0."""
+    assert Backoff(kind, 1e10, math.inf, 1e10, "full").wait(10**300, None, lambda: 0.0) == 0.0
 
 
 def test_longest_of_a_billion_retries_is_quick():

@@ -425,6 +425,15 @@ def test_those_in_flight_learn_that_it_was_opened():
     assert not breaker.interrupted(breaker.enter(WAIT))
 
 
+def test_so_do_those_who_came_after_an_earlier_opening():
+    breaker = Watched(BreakerPolicy(failure_threshold=1))
+    fail(breaker)
+    succeed(breaker, now=WAIT)
+    ticket = breaker.enter(WAIT)
+    fail(breaker, now=WAIT)
+    assert breaker.interrupted(ticket)
+
+
 def test_closing_by_hand_interrupts_nobody():
     breaker = Watched()
     ticket = breaker.enter(0.0)
@@ -601,6 +610,17 @@ def test_reset_gives_up_the_probes_of_the_parent():
     breaker.leave(parents)
     assert breaker.enter(WAIT) == -1
     breaker.succeed(ours, WAIT)
+    assert is_closed(breaker)
+
+
+def test_reset_forgets_the_calls_of_the_parent_and_of_its_parent():
+    breaker = Watched(BreakerPolicy(failure_threshold=1))
+    grandparents = breaker.enter(0.0)
+    breaker.reset()
+    parents = breaker.enter(0.0)
+    breaker.reset()
+    breaker.fail(grandparents, 0.0)
+    breaker.fail(parents, 0.0)
     assert is_closed(breaker)
 
 

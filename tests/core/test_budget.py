@@ -170,6 +170,16 @@ def test_what_was_never_taken_is_not_given_back():
     assert not budget.spend(3.0)
 
 
+@pytest.mark.parametrize("window", [2.0, 10.0, 50.0])
+def test_a_refund_belongs_to_the_time_at_which_it_was_spent(window):
+    budget = RetryBudget(0.0, window, floor=1)
+    assert budget.spend(window * 0.35)
+    budget.record_call(window * 0.95)
+    assert not budget.spend(window * 0.95)
+    budget.refund(window * 0.35)
+    assert budget.spend(window * 0.95)
+
+
 def test_reset_forgets_calls_and_retries():
     budget = RetryBudget(ratio=1.0, floor=2)
     calls(budget, 50, 5.0)
@@ -178,6 +188,7 @@ def test_reset_forgets_calls_and_retries():
     assert spend_all(budget, 5.0) == 2
     calls(budget, 3, 5.0)
     assert spend_all(budget, 5.0) == 1
+    assert spend_all(budget, 50.0) == 2
 
 
 # Against a budget that remembers everything

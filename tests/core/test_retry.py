@@ -57,6 +57,8 @@ def test_a_failure_is_repeated_until_the_attempts_are_used_up():
     assert decide(POLICY, Kind.SERVER_ERROR, attempts=1) == Again(2.0)
     assert decide(POLICY, Kind.SERVER_ERROR, attempts=2) == Again(2.0)
     assert decide(POLICY, Kind.SERVER_ERROR, attempts=3) == Halt("all 3 attempts are used up", spent=True)
+    twice = RetryPolicy(max_attempts=2, backoff=STEADY)
+    assert decide(twice, Kind.SERVER_ERROR, attempts=2) == Halt("all 2 attempts are used up", spent=True)
 
 
 def test_a_single_attempt_is_spent_only_if_it_could_have_been_repeated():
@@ -82,6 +84,36 @@ def test_the_backoff_gets_the_wait_before_and_the_randomness():
 
 
 # Reasons
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Kind.OK, "a success is not retried"),
+        (Kind.UNUSABLE, "a body that must not be read is not asked for again"),
+        (Kind.REFUSED, "what cannot be sent, or must not be followed, stays so"),
+        (Kind.LATE, "the deadline has passed"),
+    ],
+)
+@pytest.mark.parametrize("method", [{}, POST, KEYED])
+def test_what_is_never_repeated_says_so(kind, expected, method):
+    assert decide(POLICY, kind, **method) == Halt(expected)
+
+
+@pytest.mark.parametrize(("left", "said"), [(0.5, "0.5 s"), (-1.0, "0 s")])
+def test_the_time_that_is_left_is_told(left, said):
+    step = decide(POLICY, outcome(Kind.THROTTLED, 5.0), left=left)
+    assert why(step) == f"the server asks for a wait of 5 s, but the deadline leaves {said}"
+
+
+def test_a_backoff_longer_than_the_rest_keeps_what_the_server_told():
+    expected = Halt("the deadline leaves no time for the wait of 2 s", retry_after=1.0)
+    assert decide(POLICY, outcome(Kind.THROTTLED, 1.0), left=1.5) == expected
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.LATE])
+def test_what_was_not_executed_does_not_want_a_key(kind):
+    assert "key" not in why(decide(POLICY, kind, **POST, wanted=True))
 
 
 @pytest.mark.parametrize("kind", [Kind.LOST, Kind.TRUNCATED, Kind.UNDECODABLE])

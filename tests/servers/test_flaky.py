@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from holdfast.servers.flaky import Settings, create_app, service
-from holdfast.servers.service import ServerStartError
+from holdfast.servers.service import ServerStartError, Storage
 from tests.support.virtual_loop import run_virtual
 
 Client = httpx2.AsyncClient
@@ -475,7 +475,7 @@ def test_defaults(monkeypatch, tmp_path):
         "cache_ttl_seconds": 300.0,
         "log_level": "INFO",
     }
-    assert service(tmp_path).port == 8000
+    assert service(Storage(tmp_path)).port == 8000
 
 
 def test_settings_come_from_the_environment(monkeypatch, tmp_path):
@@ -484,14 +484,14 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("SERVER_LOG_LEVEL", "warning")
     settings = Settings()
     assert (settings.port, settings.max_concurrency, settings.log_level) == (8123, 7, "WARNING")
-    assert service(tmp_path).port == 8123
+    assert service(Storage(tmp_path)).port == 8123
 
 
 def test_every_unusable_setting_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("SERVER_MAX_CONCURRENCY", "0")
     monkeypatch.setenv("SERVER_REQUEST_TIMEOUT", "soon")
     with pytest.raises(ServerStartError) as caught:
-        service(tmp_path)
+        service(Storage(tmp_path))
     first, second = str(caught.value).splitlines()
     assert first.startswith("SERVER_MAX_CONCURRENCY: ")
     assert second.startswith("SERVER_REQUEST_TIMEOUT: ")

@@ -9,12 +9,32 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from holdfast.testing import SCENARIOS, CallSpec, Scenario, Step, run_async, run_sync, run_virtual
+from holdfast.testing import SCENARIOS, CallSpec, Scenario, Step, VirtualClock, run_async, run_sync, run_virtual
 from holdfast.testing.scenario import Result, Run
 
 
 def _run_async(scenario: Scenario) -> Run:
     return asyncio.run(run_async(scenario))
+
+
+def _clocked_async(scenario: Scenario) -> Run:
+    with VirtualClock():
+        return _run_async(scenario)
+
+
+def _clocked_sync(scenario: Scenario) -> Run:
+    with VirtualClock():
+        return run_sync(scenario)
+
+
+RUNS = {
+    "async": _run_async,
+    "sync": run_sync,
+    "virtual": run_virtual,
+    "async-clock": _clocked_async,
+    "sync-clock": _clocked_sync,
+}
+every_driver = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +43,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-@pytest.mark.parametrize("run", [_run_async, run_sync, run_virtual], ids=["async", "sync", "virtual"])
+@every_driver
 def test_every_driver_comes_to_what_is_expected(run: Callable[[Scenario], Run], scenario: Scenario):
     came_to = run(scenario)
     assert came_to == scenario.expected, [result.error for result in came_to.results]
@@ -33,7 +53,7 @@ def test_every_scenario_has_a_name_of_its_own():
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS) > 60
 
 
-@pytest.mark.parametrize("run", [_run_async, run_sync, run_virtual], ids=["async", "sync", "virtual"])
+@every_driver
 def test_a_wrong_expectation_is_noticed(run: Callable[[Scenario], Run]):
     calls = (CallSpec(200, 1), CallSpec("NotFoundError", at=None))
     scenario = Scenario("not so", [503, Step(404)], calls, config=SCENARIOS[0].config)
@@ -47,7 +67,7 @@ def test_a_result_keeps_the_exception_for_people():
     assert isinstance(result.error, httpx2.ReadError)
 
 
-@pytest.mark.parametrize("run", [_run_async, run_sync, run_virtual], ids=["async", "sync", "virtual"])
+@every_driver
 def test_a_delay_ends_with_the_read_timeout(run: Callable[[Scenario], Run]):
     """As it would over a socket; without that, no deadline could be tried in sync use."""
     slow = Scenario(

@@ -26,6 +26,7 @@ from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import Stop
 from holdfast.core.ports import Plan, Ports
 from holdfast.http import context
+from holdfast.http.auths import ClientCarrier
 from holdfast.http.classify import Classifier
 from holdfast.http.connections import Connections
 from holdfast.http.content import BodyLimitError, read, read_sync, with_content
@@ -134,6 +135,7 @@ class Assembly:
             deadline_header=config.send_deadline_header,
             circuit=breaker.key,
         )
+        self.composer.carrier = ClientCarrier(self.composer.job, self.pipeline.call, self.failures, now)
         _assemblies.add(self)
 
     # What a call is sent by

@@ -1,17 +1,23 @@
-"""Runs httpx2's `Auth` objects, whose flows are public generators, as the core's authenticators."""
+"""Makes the core's authenticators: of httpx2's `Auth` objects, whose flows are public generators, and of providers."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 
 from holdfast import _portable
 from holdfast import exceptions as ex
+from holdfast.auth.forms import Answer, Undelivered, form_options, is_refusal
+from holdfast.auth.provider import Carrier
 from holdfast.core.effects import Failed, Flow, Io, Job
+from holdfast.core.outcome import Reason, Stop
 from holdfast.core.ports import Authenticator
 from holdfast.http.engines.base import EngineError
+from holdfast.http.failures import Failures
 from holdfast.http.origins import Target, origin_of
 
 
@@ -30,6 +36,60 @@ def as_auth(auth: Any) -> httpx2.Auth:
     raise TypeError(f"auth must be (user, password), a callable or an httpx2.Auth, not {type(auth).__name__}")
 
 
+class ClientCarrier(Carrier):
+    """Sends the token requests of providers by the client whose calls they authenticate.
+
+    Args:
+        compose: makes a job, as `Composer.job` does.
+        call: the flow of a job through all policies.
+        failures: makes the error of one that was stopped.
+        now: the client's clock.
+    """
+
+    def __init__(
+        self,
+        compose: Callable[..., Job],
+        call: Callable[[Job], Flow[Any]],
+        failures: Failures,
+        now: Callable[[], float],
+    ) -> None:
+        self._compose = compose
+        self._call = call
+        self._failures = failures
+        self._now = now
+
+    def now(self) -> float:
+        """See `Carrier.now`."""
+        return self._now()
+
+    def is_sync(self, job: Job) -> bool:
+        """See `Carrier.is_sync`."""
+        sync: bool = job.context.sync
+        return sync
+
+    def post(
+        self, job: Job, url: str, form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Flow[Answer | Undelivered]:
+        """See `Carrier.post`."""
+        try:
+            aside = self._compose("POST", url, form_options(form, headers), stream=False, sync=self.is_sync(job))
+        except ValueError as error:
+            return Undelivered(self._failures.refused(str(error), "POST", "token_url"), local=False)
+        # What the user says about calls of his own is not about this one.
+        aside.plan = replace(aside.plan, retry=replace(aside.plan.retry, retry_if=None))
+        aside.circuit = aside.announce = None
+        aside.patience = min(aside.patience, job.deadline - self._now())
+        result = yield from self._call(aside)
+        if result.__class__ is not Stop:
+            return Answer(result.status_code, result.content)
+        outcome = result.outcome
+        if result.reason is not Reason.OUTCOME or outcome is None:
+            return Undelivered(self._failures.error(result), local=True)
+        if is_refusal(outcome.status):
+            return Answer(outcome.status, outcome.reply.content)
+        return Undelivered(self._failures.error(result), local=not outcome.status and not result.spent)
+
+
 class HttpxAuth(Authenticator):
     """One call's run of an `httpx2.Auth`. Every attempt starts its flow anew.
 
@@ -39,6 +99,8 @@ class HttpxAuth(Authenticator):
         TypeError: the auth signs the body, and this one is not in memory.
     """
 
+    identity = None
+
     def __init__(self, auth: httpx2.Auth, job: Job) -> None:
         if auth.requires_request_body and not isinstance(job.body, bytes):
             raise TypeError("this auth needs the whole body: pass bytes, text, JSON or form data, not a stream")
@@ -46,6 +108,7 @@ class HttpxAuth(Authenticator):
         self._sync: bool = job.context.sync
         self._url: httpx2.URL = job.url
         self._plain: list[tuple[bytes, bytes]] | None = None
+        self.secrets: frozenset[str] = frozenset()
         self._request: httpx2.Request | None = None
         self._flow: Any = None
 
@@ -75,6 +138,8 @@ class HttpxAuth(Authenticator):
                         raise ValueError(f"auth moved the request to another origin, {origin_of(following.url)}")
                     job.url = following.url
                 job.headers = following.headers.raw
+                added = set(job.headers).difference(self._plain or ())
+                self.secrets = frozenset(name.decode("latin-1") for name, _ in added)
                 return True
             answer = yield _aside(job, following)
             if answer.__class__ is Failed:

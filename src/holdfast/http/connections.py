@@ -8,6 +8,8 @@ import os
 import ssl
 import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -102,7 +104,12 @@ class Connections:
             return AsyncHttpx2Engine(client, self._jar, owned=False)
         if self._transport is not None and not hasattr(self._transport, "handle_async_request"):
             raise WrongColour("transport is a sync one: use .result(), or hand in an httpx2.AsyncBaseTransport")
-        return AsyncHttpx2Engine(httpx2.AsyncClient(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+        if self._transport is not None:
+            return AsyncHttpx2Engine(httpx2.AsyncClient(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+        # Here, because this is where httpcore2 is first needed, which takes a while to import.
+        from holdfast.http.engines.async_transport import AsyncTransport
+
+        return AsyncHttpx2Engine(httpx2.AsyncClient(**self._own(AsyncTransport)))
 
     def _sync_engine(self) -> SyncHttpx2Engine:
         client = self._http_client
@@ -114,32 +121,26 @@ class Connections:
             raise WrongColour("transport is an async one: use await, or hand in an httpx2.BaseTransport")
         if self._transport is not None:
             return SyncHttpx2Engine(httpx2.Client(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
-        return SyncHttpx2Engine(self._sync_client(), cuts=True)
+        from holdfast.http.engines.sync_transport import SyncTransport  # here, as above
 
-    def _sync_client(self) -> httpx2.Client:
-        """A client on transports of our own: httpx2's would give every single read its whole timeout."""
-        # Here, because only sync use needs it.
-        from holdfast.http.engines.sync_transport import SyncTransport
+        return SyncHttpx2Engine(httpx2.Client(**self._own(SyncTransport)), cuts=True)
 
+    def _own(self, transport: Callable[..., Any]) -> dict[str, Any]:
+        """The arguments of a client on transports of our own.
+
+        httpx2's would, in sync use, give every single read its whole timeout, and under asyncio leave open what a
+        cancelled task was about to open.
+        """
         settings = self._arguments()
         context, limits, proxy = settings.pop("verify"), settings.pop("limits"), settings.pop("proxy")
-        http2, trust_env = settings.pop("http2"), settings.pop("trust_env")
+        http2, trust_env = settings.pop("http2"), settings["trust_env"]
         if proxy is not None:
             proxies: dict[str, str | None] = {"all://": proxy}
         else:
             proxies = environment_proxies() if trust_env else {}
-
-        def transport(url: str | None) -> SyncTransport | None:
-            if url is None:
-                return None
-            return SyncTransport(context, http2=http2, limits=limits, proxy=httpx2.Proxy(url))
-
-        return httpx2.Client(
-            transport=SyncTransport(context, http2=http2, limits=limits),
-            mounts={pattern: transport(url) for pattern, url in proxies.items()},
-            trust_env=trust_env,
-            **settings,
-        )
+        make = partial(transport, context, http2=http2, limits=limits)
+        mounts = {pattern: None if url is None else make(proxy=httpx2.Proxy(url)) for pattern, url in proxies.items()}
+        return {"transport": make(), "mounts": mounts, **settings}
 
     def _arguments(self) -> dict[str, Any]:
         config = self._config

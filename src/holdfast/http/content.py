@@ -5,17 +5,22 @@ The reading itself is two small loops, one per colour; what is allowed is decide
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 
 import httpx2
 
 from holdfast.http.codings import Decoder, decoder_for
+from holdfast.http.deadlines import left
 from holdfast.http.headers import Raw, content_codings
-from holdfast.http.inflate import CodingError
+from holdfast.http.inflate import STEP, CodingError
 
 _SMALL = 4096  # bytes; chunks below are put together, for each costs some 50 bytes by itself
 _TOGETHER = 64 * 1024
+_AT_ONCE = STEP
+"""Bytes that are decoded before others of the loop get their turn, which takes some milliseconds at most. What is read
+at once, 64 KiB, may decode to 64 MiB."""
 
 
 class BodyLimitError(Exception):
@@ -59,8 +64,8 @@ class Reader:
         """As `chunks`, under asyncio."""
         return self._response.aiter_raw()
 
-    def feed(self, chunk: bytes) -> None:
-        """Takes a chunk.
+    def feed(self, chunk: bytes) -> Iterator[int]:
+        """Takes a chunk, in pieces of bounded size; gives how many bytes were decoded for each.
 
         Raises:
             BodyLimitError: that was too much.
@@ -76,6 +81,7 @@ class Reader:
         try:
             for piece in self._decoder.feed(chunk):
                 self._take(piece)
+                yield len(piece)
         except CodingError as error:
             raise httpx2.DecodingError(str(error), request=self._response.request) from None
 
@@ -121,9 +127,11 @@ class CodedResponse(httpx2.Response):
 
     Attributes:
         broken: given what is wrong with the coding, returns what to raise.
+        overdue: returns what to raise because the deadline has passed, None if it has not.
     """
 
     broken: Callable[[Exception], Exception] | None = None
+    overdue: Callable[[], Exception | None] | None = None
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
         """The decoded body, in chunks of `chunk_size` bytes or as they come.
@@ -151,6 +159,8 @@ class CodedResponse(httpx2.Response):
             async for chunk in chunks:
                 for piece in decoding.feed(chunk):
                     yield piece
+                    if decoding.has_turn_ended():
+                        await asyncio.sleep(0)
         for piece in decoding.finish():
             yield piece
 
@@ -169,16 +179,28 @@ class _Decoding:
         self._response = response
         self._chunk_size = chunk_size
         self._rest = bytearray()
+        self._decoded = 0
         decoder = decoder_for(content_codings(response.headers.raw)[0])
         assert decoder is not None  # noqa: S101  # or it would be another class
         self._decoder = decoder
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
+        overdue = self._response.overdue
         try:
             for piece in self._decoder.feed(chunk):
+                self._decoded += len(piece)
                 yield from self._sized(piece)
+                if overdue is not None and (error := overdue()) is not None:
+                    raise error
         except CodingError as error:
             raise self._broken(error) from None
+
+    def has_turn_ended(self) -> bool:
+        """Whether so much was decoded since the last time that others of the loop should have their turn."""
+        if self._decoded < _AT_ONCE:
+            return False
+        self._decoded = 0
+        return True
 
     def finish(self) -> Iterator[bytes]:
         try:
@@ -289,8 +311,13 @@ async def read(response: httpx2.Response, cap: int | None) -> httpx2.Response:
         if reader.plain:
             await response.aread()
             return response
+        decoded = 0
         async for chunk in reader.chunks_async():
-            reader.feed(chunk)
+            for size in reader.feed(chunk):
+                decoded += size
+                if decoded >= _AT_ONCE:
+                    decoded = 0
+                    await asyncio.sleep(0)  # where the deadline cuts, too
         return reader.finish()
     except BaseException:
         await response.aclose()
@@ -307,7 +334,9 @@ def read_sync(response: httpx2.Response, cap: int | None) -> httpx2.Response:
             response.read()
             return response
         for chunk in reader.chunks():
-            reader.feed(chunk)
+            for _ in reader.feed(chunk):
+                if left() <= 0.0:
+                    raise httpx2.ReadTimeout("the deadline of the call passed", request=response.request)
         return reader.finish()
     except BaseException:
         response.close()

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
 from holdfast.http.deadlines import DeadlineTable
 from holdfast.http.engines.base import Engine, EngineError, Sent, deadline_passed
+from holdfast.http.engines.interrupted import cut_by_deadline
 from holdfast.http.runtime import Runtime
 
 
@@ -104,7 +105,7 @@ class AsyncDriver:
                     if kind is Job and isinstance(error, Exception):
                         value = Failed(error)
                     elif kind is Job and isinstance(error, asyncio.CancelledError) and late:
-                        value = Failed(_late(error))
+                        value = Failed(cut_by_deadline(error))
                     else:
                         step = flow.throw
                         value = error

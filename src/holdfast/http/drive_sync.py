@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -104,12 +105,14 @@ class SyncDriver:
         gate.acquire()
 
         def notify() -> bool:
-            gate.release()
+            # Not always under the client's lock: what several clients share may wake it while it is bound, and twice.
+            with contextlib.suppress(RuntimeError):
+                gate.release()
             return True
 
         waiter.notify = notify
         if waiter.woken:
-            gate.release()
+            notify()
         return gate
 
     def _wait(self, until: float, gate: Any) -> None:

@@ -94,7 +94,7 @@ class Failures:
         message = self._message(stop, what, cls, why="")
         error = cls(message, **self._facts(stop), **details)
         if outcome is not None:
-            self._chain(error, self._cause(outcome))
+            self._chain(job, error, self._cause(outcome))
         return error
 
     def refused(self, message: str, job_route: str, field: str | None = None) -> ex.InvalidRequestError:
@@ -130,20 +130,25 @@ class Failures:
         if cause is not None and hasattr(narrowed, "request"):
             facts["request"] = _request_of(stop.job)
         error = narrowed(message, **facts, **details)
-        self._chain(error, cause)
+        self._chain(stop.job, error, cause)
         return error
 
-    def _chain(self, error: ex.HoldfastError, cause: Exception | None) -> None:
+    def _chain(self, job: Job, error: ex.HoldfastError, cause: Exception | None) -> None:
         """Makes `cause` the cause of `error`, the credentials in its request masked."""
         if cause is not None:
-            _portable.redact_error(cause, self._secret)
+            _portable.redact_error(cause, self._names(job))
             error.__cause__ = cause
+
+    def _names(self, job: Job) -> frozenset[str]:
+        """The names of the headers of a call that are secret besides those known as such."""
+        return self._secret if job.auth is None else self._secret | job.auth.secrets
 
     def _secrets(self, job: Job) -> list[str]:
         """What was sent as credentials, longest first."""
         found: set[str] = set()
+        names = self._names(job)
         for raw_name, raw_value in job.headers:
-            if is_secret_header(raw_name.decode("latin-1"), self._secret):
+            if is_secret_header(raw_name.decode("latin-1"), names):
                 value = raw_value.decode("latin-1")
                 found.update(part for part in (value, *_PARTS.split(value)) if len(part) >= _SHORTEST_SECRET)
         return sorted(found, key=len, reverse=True)
@@ -173,7 +178,7 @@ class Failures:
             "may_have_executed": stop.may_have_executed,
             "endpoint": stop.job.route,
             "retry_after": stop.retry_after,
-            "secret_headers": self._secret,
+            "secret_headers": self._names(stop.job),
         }
 
     def _message(self, stop: Stop, what: str, cls: type[ex.HoldfastError], why: str) -> str:

@@ -248,11 +248,14 @@ def _cookies(name: str, value: Any) -> None:
 def _auth(name: str, value: Any) -> None:
     import httpx2
 
-    if value is None or isinstance(value, httpx2.Auth) or callable(value):
+    from holdfast.auth.provider import AuthProvider
+
+    if value is None or isinstance(value, (httpx2.Auth, AuthProvider)) or callable(value):
         return
     if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(part, (str, bytes)) for part in value):
         kind = type(value).__name__
-        raise TypeError(f"{name} must be (user, password), a callable, an httpx2.Auth or None, not {kind}")
+        known = "a provider of holdfast.auth, (user, password), a callable, an httpx2.Auth or None"
+        raise TypeError(f"{name} must be {known}, not {kind}")
 
 
 def _content(name: str, value: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import httpx2
 
+from holdfast.auth.provider import Authentication, AuthProvider, Carrier
 from holdfast.core.deadline import longest
 from holdfast.core.effects import FOREVER, Job
 from holdfast.core.ports import CacheUse, KnownUse, Plan
@@ -93,7 +94,10 @@ class Composer:
         caches: whether calls use the cache that do not ask for it.
         uses: how the calls without options but a `cache_ttl` use the cache that were made before. Empty as soon as
             there are cookies.
+        carrier: what providers of credentials send their own requests by; set before the first call.
     """
+
+    carrier: Carrier
 
     def __init__(
         self,
@@ -375,7 +379,12 @@ class Composer:
     def _apply(self, job: Job, options: Mapping[str, Any]) -> None:
         """The options that change the policies of the call."""
         auth = options.get("auth", self._auth if job.context.target.own else None)
-        if auth is not None:
+        if isinstance(auth, AuthProvider):
+            if not job.context.target.own:
+                where = f"{job.key} is another: pass a header to that call, or make a client for it"
+                raise BadRequest(f"the credentials of {auth!r} are for the origin of base_url, and {where}", "auth")
+            job.auth = Authentication(auth, self.carrier)
+        elif auth is not None:
             try:
                 job.auth = HttpxAuth(as_auth(auth), job)
             except TypeError as error:
@@ -417,11 +426,15 @@ class Composer:
             return None
         identity = options.get("cache_identity")
         if identity is None:
-            if job.auth is not None or options.get("cookies") or (self._jar.filled and target.own):
+            if options.get("cookies") or (self._jar.filled and target.own):
                 return None
             identity = identity_of(given) if given is not None else ""
             if identity is None:
                 return None
+            if job.auth is not None:
+                if job.auth.identity is None:
+                    return None
+                identity = f"{identity}+{job.auth.identity}"
         else:
             identity = f"={identity}"
         return CacheUse(

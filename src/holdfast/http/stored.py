@@ -23,7 +23,7 @@ class StoredResponse(httpx2.Response):
 
     _job: Job | Callable[[], Job] | None
     _headers: httpx2.Headers
-    _is_stored: bool
+    _is_stored = False
 
     @property
     def headers(self) -> httpx2.Headers:

@@ -65,6 +65,10 @@ class StreamEnd:
         """The deadline passed while the body was being read."""
         return self.broken(deadline_passed())
 
+    def overdue(self) -> Exception | None:
+        """As `late`, if it has passed."""
+        return self.late() if self.runtime.now() > self.deadline else None
+
     def __del__(self) -> None:
         if self._end is not None:
             ending = _ending(self._end)
@@ -205,7 +209,7 @@ def guarded(
         end = StreamEnd(job, runtime, failures, job.deadline if deadline else FOREVER, closed)
         ends.append(end)
         if isinstance(reply, CodedResponse):
-            reply.broken = end.broken
+            reply.broken, reply.overdue = end.broken, end.overdue
         if isinstance(reply.stream, httpx2.AsyncByteStream) and not job.context.sync:
             reply.stream = AsyncGuard(reply.stream, end)
         elif isinstance(reply.stream, httpx2.SyncByteStream):

@@ -7,15 +7,15 @@ import errno
 import logging
 import signal
 import socket
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from holdfast.servers import flaky
+from holdfast.servers import crews_and_sessions, flaky, memory
 from holdfast.servers.faults import ADMIN_PATH, AnyRule, FaultInjection, FaultProtocol
-from holdfast.servers.service import ServerStartError
+from holdfast.servers.service import ServerStartError, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SERVICES", "PortInUseError", "ServeOptions", "ServerStartError", "check_ports", "serve"]
 
-SERVICES: tuple[Callable[[Path], Service], ...] = (flaky.service,)
-"""Every service, as a function that takes the data directory. A new service joins `holdfast serve` by joining this."""
+SERVICES: tuple[Callable[[Storage], Service], ...] = (flaky.service, crews_and_sessions.service, memory.service)
+"""Every service, as a function of where to keep its data. A new service joins `holdfast serve` by joining this."""
 
 GRACE_SECONDS = 3
 """How long requests in flight may go on after SIGTERM. Below the ten seconds in which the process has to be gone."""
@@ -46,6 +46,7 @@ class ServeOptions:
     Attributes:
         host: address or name to listen on.
         data_dir: where services keep their databases; exists.
+        database_url: of a PostgreSQL database that they use instead.
         port_offset: added to the port of every service.
         faults: whether failures can be injected through the admin API and the request header.
         rules: what every server is told to inject from its start; needs `faults`.
@@ -53,9 +54,19 @@ class ServeOptions:
 
     host: str
     data_dir: Path
+    database_url: str | None = None
     port_offset: int = 0
     faults: bool = False
     rules: tuple[AnyRule, ...] = ()
+
+    def services(self) -> list[Service]:
+        """All services, with their settings from the environment.
+
+        Raises:
+            ServerStartError: one cannot be made.
+        """
+        storage = Storage(self.data_dir, self.database_url)
+        return [make(storage) for make in SERVICES]
 
     def port_of(self, service: Service) -> int:
         """The port that the service listens on.
@@ -82,7 +93,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = print) -> Non
     Raises:
         ServerStartError: nothing was started; the message says why.
     """
-    services = [make(options.data_dir) for make in SERVICES]
+    services = options.services()
     with _bound(options, services) as sockets:
         asyncio.run(_serve(options, services, sockets, announce))
 
@@ -93,7 +104,7 @@ def check_ports(options: ServeOptions) -> None:
     Raises:
         ServerStartError: it could not.
     """
-    with _bound(options, [make(options.data_dir) for make in SERVICES]):
+    with _bound(options, options.services()):
         pass
 
 
@@ -113,15 +124,18 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    async with asyncio.TaskGroup() as group:
-        for server, bound in zip(servers, sockets, strict=True):
-            group.create_task(server.serve(bound))
-        for server in servers:
-            await server.ready.wait()
-        width = max(len(service.name) for service in services)
+    async with AsyncExitStack() as lifespans:
         for service in services:
-            url = options.url_of(service)
-            announce(f"{service.name:{width}}  {url}{_faults(options, url)}")
+            await lifespans.enter_async_context(service.lifespan())
+        async with asyncio.TaskGroup() as group:
+            for server, bound in zip(servers, sockets, strict=True):
+                group.create_task(server.serve(bound))
+            for server in servers:
+                await server.ready.wait()
+            width = max(len(service.name) for service in services)
+            for service in services:
+                url = options.url_of(service)
+                announce(f"{service.name:{width}}  {url}{_faults(options, url)}")
 
 
 def _faults(options: ServeOptions, url: str) -> str:
@@ -156,6 +170,8 @@ def _config(options: ServeOptions, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         FaultInjection(service.app, options.rules) if options.faults else service.app,
         loop="asyncio",
+        # The composition runs it, so that what goes wrong in it is told before anything is served.
+        lifespan="off",
         http=FaultProtocol if options.faults else "httptools",
         ws="none",
         log_config=None,

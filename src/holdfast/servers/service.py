@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -9,9 +10,12 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from starlette.types import ASGIApp
 
-__all__ = ["ServerStartError", "Service", "read_settings"]
+__all__ = ["ServerStartError", "Service", "Storage", "read_settings"]
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -21,12 +25,32 @@ class ServerStartError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """Where services keep their data.
+
+    Attributes:
+        data_dir: for files; exists.
+        database_url: of a PostgreSQL database that all services share; without one each has a SQLite file in
+            `data_dir`.
+    """
+
+    data_dir: Path
+    database_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """One ASGI app, the port it is meant for (before any offset), and its name for people."""
+    """One ASGI app, the port it is meant for (before any offset), and its name for people.
+
+    Attributes:
+        lifespan: what surrounds the serving, such as an open database; entered before the first request, left after the
+            last. Entering it may raise `ServerStartError`.
+    """
 
     name: str
     port: int
     app: ASGIApp
+    lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
 
 
 def read_settings(kind: type[SettingsT]) -> SettingsT:

@@ -81,7 +81,10 @@ class Endpoint(FlowSource, Generic[T]):
         return self._sent(job)
 
     def _sent(self, job: Job) -> Flow[Any]:
-        reply = yield from self.assembly.pipeline.call(job)
+        try:
+            reply = yield from self.assembly.pipeline.call(job)
+        except HoldfastError as error:  # there is no token, for one
+            raise self.translate(error) from error.__cause__
         if reply.__class__ is Stop:
             return reply
         result = yield Io(partial(self._decode, job), reply)  # outside the lock, for it may take its time

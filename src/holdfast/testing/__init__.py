@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.testing.catalogue import SCENARIOS
+    from holdfast.testing.clock import VirtualClock
+    from holdfast.testing.routes import Route
     from holdfast.testing.scenario import CallSpec, Scenario, run_async, run_sync, run_virtual
-    from holdfast.testing.transport import FaultTransport, Step
+    from holdfast.testing.scripted import Step
+    from holdfast.testing.server import FaultyServer
+    from holdfast.testing.transport import FaultTransport
     from holdfast.testing.virtual import VirtualClient, VirtualTime
 
 __all__ = [
     "SCENARIOS",
     "CallSpec",
     "FaultTransport",
+    "FaultyServer",
+    "Route",
     "Scenario",
     "Step",
     "VirtualClient",
+    "VirtualClock",
     "VirtualTime",
     "run_async",
     "run_sync",
@@ -32,8 +39,11 @@ _MODULE_OF = {
     "run_sync": "holdfast.testing.scenario",
     "run_virtual": "holdfast.testing.scenario",
     "FaultTransport": "holdfast.testing.transport",
-    "Step": "holdfast.testing.transport",
+    "FaultyServer": "holdfast.testing.server",
+    "Route": "holdfast.testing.routes",
+    "Step": "holdfast.testing.scripted",
     "VirtualClient": "holdfast.testing.virtual",
+    "VirtualClock": "holdfast.testing.clock",
     "VirtualTime": "holdfast.testing.virtual",
 }
 

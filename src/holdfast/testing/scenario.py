@@ -7,6 +7,7 @@ that can be compared with ``==``, so that a difference between two drivers is a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from holdfast.config import ClientConfig
 from holdfast.core.effects import FOREVER, Failed, Flow, Park, Spawn
 from holdfast.core.events import CallFinished, Event
 from holdfast.core.outcome import Stop
+from holdfast.testing.clock import installed
 from holdfast.testing.transport import FaultTransport, Script
 from holdfast.testing.virtual import VirtualClient, VirtualTime
 
@@ -90,16 +92,18 @@ class Run:
 
 
 async def run_async(scenario: Scenario) -> Run:
-    """Runs a scenario on the running event loop, in real time."""
+    """Runs a scenario on the running event loop, in real time; with a `VirtualClock` installed, on that."""
     transport, attempts = FaultTransport(scenario.script), _Attempts()
     ended: dict[int, Any] = {}
-    begun = asyncio.get_running_loop().time()
+    clock = installed()
+    now, sleep = (time.monotonic, asyncio.sleep) if clock is None else (clock.now, clock.sleep)
+    begun = now()
 
     async def walk(client: ResilientClient, chain: list[int]) -> None:
         for number in chain:
             spec = scenario.calls[number]
             if spec.at is not None:
-                await asyncio.sleep(begun + spec.at - asyncio.get_running_loop().time())
+                await sleep(max(begun + spec.at - now(), 0.0))
             try:
                 ended[number] = await _call_async(client, spec, _options(spec, number))
             except Exception as error:  # noqa: BLE001  # the outcome of this call
@@ -111,23 +115,30 @@ async def run_async(scenario: Scenario) -> Run:
 
 
 def run_sync(scenario: Scenario) -> Run:
-    """Runs a scenario on threads, in real time."""
+    """Runs a scenario on threads, in real time; with a `VirtualClock` installed, on that."""
     transport, attempts = FaultTransport(scenario.script), _Attempts()
     ended: dict[int, Any] = {}
-    begun = time.monotonic()
+    chains = list(_chains(scenario))
+    clock = installed()
+    now, sleep = (time.monotonic, time.sleep) if clock is None else (clock.now, clock.sleep_sync)
+    ready = threading.Barrier(len(chains))
+    begun = now()
 
     def walk(client: ResilientClient, chain: list[int]) -> None:
-        for number in chain:
-            spec = scenario.calls[number]
-            if spec.at is not None:
-                time.sleep(max(begun + spec.at - time.monotonic(), 0.0))
-            try:
-                ended[number] = _call_sync(client, spec, _options(spec, number))
-            except Exception as error:  # noqa: BLE001  # the outcome of this call
-                ended[number] = error
+        # Time must not jump before everybody is there.
+        with contextlib.nullcontext() if clock is None else clock.party(threading.get_ident()):
+            ready.wait()
+            for number in chain:
+                spec = scenario.calls[number]
+                if spec.at is not None:
+                    sleep(max(begun + spec.at - now(), 0.0))
+                try:
+                    ended[number] = _call_sync(client, spec, _options(spec, number))
+                except Exception as error:  # noqa: BLE001  # the outcome of this call
+                    ended[number] = error
 
     with ResilientClient(scenario.config, transport=transport, observers=[attempts]) as client:
-        threads = [threading.Thread(target=walk, args=(client, chain)) for chain in _chains(scenario)]
+        threads = [threading.Thread(target=walk, args=(client, chain)) for chain in chains]
         for thread in threads:
             thread.start()
         for thread in threads:

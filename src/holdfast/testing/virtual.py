@@ -19,7 +19,6 @@ from holdfast.http.bodies import BodySpent
 from holdfast.http.engines.base import EngineError, Sent, deadline_passed
 from holdfast.http.engines.httpx2_engine import engine_error
 from holdfast.http.options import check
-from holdfast.http.prepared import Prepared
 from holdfast.http.streams import StreamEnd
 from holdfast.telemetry.metrics import Metrics
 from holdfast.testing.transport import FaultTransport, Script, Step
@@ -196,7 +195,7 @@ class VirtualClient:
         An empty list as `ends` makes it a streamed call, and gets what ends the stream, to be called without arguments.
         """
         check(options)
-        return self._observed(self.assembly.flow(Prepared(method, url, options, ends), sync=True))
+        return self._observed(self.assembly.flow((method, url, options, ends), sync=True))
 
     def start_flow(self, flow: Flow[Any]) -> Fiber:
         """Starts a flow of your own that sends its jobs as the calls of this client do."""
@@ -218,7 +217,10 @@ class VirtualClient:
             request = httpx2.Request(job.method, job.url, headers=job.headers, stream=stream, extensions=extensions)
             step: Step = self.transport.step(request)
             delay = step.delay
-            return delay, step.response(request)
+            reply = step.response(request)
+            if step.broken is not None and not job.stream:
+                return delay, _read(reply)
+            return delay, reply
         except BodySpent as error:
             return 0.0, Failed(EngineError(str(error), sent=Sent.NO, phase="build", cause=error))
         except httpx2.RequestError as error:
@@ -229,6 +231,14 @@ class VirtualClient:
         if isinstance(fiber.result, Stop):
             return self.assembly.error(fiber.result)
         return fiber.result if isinstance(fiber.result, Exception) else None
+
+
+def _read(reply: httpx2.Response) -> Any:
+    try:
+        reply.read()
+    except httpx2.RequestError as error:
+        return Failed(engine_error(error, head=True))
+    return reply
 
 
 def _silent(event: Event) -> None:

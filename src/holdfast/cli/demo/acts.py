@@ -230,8 +230,8 @@ class Overload(Act):
             self._failed(),
             (
                 f"Requests that the server had to refuse: {each(refused)}. Every answer says how many requests "
-                "are left, and how many a window takes (RateLimit, RateLimit-Policy). Holdfast keeps to it, and spreads "
-                "the calls that wait over the windows to come."
+                "are left, and how many a window takes (RateLimit, RateLimit-Policy). Holdfast keeps to it, and "
+                "spreads the calls that wait over the windows to come."
             ),
         ]
 

@@ -8,7 +8,6 @@ one is then the ordinary timeout of httpcore2, so that pools and protocols see n
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
 import threading
@@ -21,15 +20,9 @@ from typing import Any
 import httpcore2
 
 from holdfast.http.deadlines import within
-
-HUNG_UP = "hung_up"
-"""The name of what `SocketStream.get_extra_info` adds: whether the other side has closed the connection."""
+from holdfast.http.engines.wire import HUNG_UP, HeadTooLarge, has_hung_up
 
 _RECORD = 16 * 1024 + 512  # bytes of the largest TLS record, with its overhead (RFC 8446, section 5.2)
-
-
-class HeadTooLarge(httpcore2.RemoteProtocolError):
-    """The head of a response does not end."""
 
 
 class Sending:
@@ -65,9 +58,7 @@ class Sending:
         """
         self._left -= len(data)
         if self._left < 0:
-            raise HeadTooLarge(
-                f"the response's head is larger than {self._most // 1024} KiB, informational responses (1xx) included"
-            )
+            raise HeadTooLarge(self._most)
 
     def count_anew(self) -> None:
         """Something was sent: what comes now answers that."""
@@ -217,7 +208,7 @@ class SocketStream(httpcore2.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """What the streams of httpcore2 tell, as ``ssl_object``, ``server_addr`` and ``is_readable``, and `HUNG_UP`."""
-        return _has_hung_up(self._socket) if info == HUNG_UP else self._inner.get_extra_info(info)
+        return has_hung_up(self._socket) if info == HUNG_UP else self._inner.get_extra_info(info)
 
 
 class NestedTlsStream(httpcore2.NetworkStream):
@@ -371,16 +362,6 @@ class Backend(httpcore2.NetworkBackend):
             streams = list(self._streams)
         for stream in streams:
             stream.interrupt()
-
-
-def _has_hung_up(connection: socket.socket) -> bool:
-    """Whether the other side has closed its end, as far as the system tells without reading what came before that."""
-    event = getattr(select, "POLLRDHUP", 0)
-    if not event or connection.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(connection, event)
-    return bool(poll.poll(0))
 
 
 def _for_connecting(timeout: float | None) -> float | None:

@@ -1,7 +1,4 @@
-"""The transport of the sync engine: what `httpx2.HTTPTransport` does, on connections that keep to a call's deadline.
-
-It stands on the public pools of httpcore2, which take a network backend; httpx2's own transport passes none on.
-"""
+"""The transport of the sync engine: what `httpx2.HTTPTransport` does, on connections that keep to a call's deadline."""
 
 from __future__ import annotations
 
@@ -12,45 +9,15 @@ from typing import Any
 import httpcore2
 import httpx2
 
+from holdfast.http.engines.pools import Pools, core_request, translated
 from holdfast.http.engines.sync_network import Backend, Sending
 from holdfast.http.engines.sync_turns import Turns
-
-MOST_HEAD_BYTES = 256 * 1024
-"""What is read for the head of a response over HTTP/1.1, the informational responses (1xx) before it included.
-
-One head alone may be smaller still: h11 takes up to 100 KiB in httpcore2.
-"""
+from holdfast.http.engines.wire import MOST_HEAD_BYTES
 
 # Over HTTP/2, a response may come in while its request is still being sent, so that what is read before its head was
 # noticed can be as large as the windows that httpcore2 opens (16 MiB), with the frames around it. The head itself is
 # limited to 64 KiB there, by the settings that httpcore2 sends and h2 enforces.
 _MOST_HTTP2_BYTES = 32 * 1024 * 1024
-
-# The first class that fits decides, so that the special ones come before the general ones.
-_ERRORS: tuple[tuple[type[Exception], type[httpx2.HTTPError]], ...] = (
-    (httpcore2.ConnectTimeout, httpx2.ConnectTimeout),
-    (httpcore2.ReadTimeout, httpx2.ReadTimeout),
-    (httpcore2.WriteTimeout, httpx2.WriteTimeout),
-    (httpcore2.PoolTimeout, httpx2.PoolTimeout),
-    (httpcore2.TimeoutException, httpx2.TimeoutException),
-    (httpcore2.ConnectError, httpx2.ConnectError),
-    (httpcore2.ReadError, httpx2.ReadError),
-    (httpcore2.WriteError, httpx2.WriteError),
-    (httpcore2.NetworkError, httpx2.NetworkError),
-    (httpcore2.ProxyError, httpx2.ProxyError),
-    (httpcore2.UnsupportedProtocol, httpx2.UnsupportedProtocol),
-    (httpcore2.LocalProtocolError, httpx2.LocalProtocolError),
-    (httpcore2.RemoteProtocolError, httpx2.RemoteProtocolError),
-    (httpcore2.ProtocolError, httpx2.ProtocolError),
-)
-
-
-def translated(error: Exception) -> Exception:
-    """The exception of httpx2 for one of httpcore2; any other one as it is."""
-    for theirs, ours in _ERRORS:
-        if isinstance(error, theirs):
-            return ours(str(error))
-    return error
 
 
 class SyncTransport(httpx2.BaseTransport):
@@ -80,15 +47,15 @@ class SyncTransport(httpx2.BaseTransport):
     ) -> None:
         self._backend = Backend()
         self._most_head = _MOST_HTTP2_BYTES if http2 else MOST_HEAD_BYTES
-        settings: dict[str, Any] = {
-            "ssl_context": ssl_context,
-            "max_connections": limits.max_connections,
-            "max_keepalive_connections": limits.max_keepalive_connections,
-            "keepalive_expiry": limits.keepalive_expiry,
-            "http2": http2,
-            "network_backend": self._backend,
-        }
-        self._pool = _pool(settings, proxy, uds, local_address)
+        self._pool = (_TURNS if http2 else _POOLS).made(
+            self._backend,
+            ssl_context,
+            http2=http2,
+            limits=limits,
+            proxy=proxy,
+            uds=uds,
+            local_address=local_address,
+        )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends the request; the response's body has not been read.
@@ -96,17 +63,9 @@ class SyncTransport(httpx2.BaseTransport):
         Raises:
             httpx2.TransportError: no response, as from `httpx2.HTTPTransport`.
         """
-        url = request.url
-        sent = httpcore2.Request(
-            method=request.method,
-            url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
         try:
             with Sending(self._most_head):
-                response = self._pool.handle_request(sent)
+                response = self._pool.handle_request(core_request(request))
         except Exception as error:
             ours = translated(error)
             if ours is error:
@@ -144,33 +103,6 @@ class _Body(httpx2.SyncByteStream):
             close()
 
 
-def _pool(
-    settings: dict[str, Any], proxy: httpx2.Proxy | None, uds: str | None, local_address: str | None
-) -> httpcore2.ConnectionPool:
-    if proxy is None:
-        pool = _TurnsPool if settings["http2"] else httpcore2.ConnectionPool
-        return pool(uds=uds, local_address=local_address, **settings)
-    url = httpcore2.URL(
-        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
-    )
-    if proxy.url.scheme in ("socks5", "socks5h"):
-        try:
-            import socksio  # noqa: F401
-        except ImportError:
-            message = f"a {proxy.url.scheme} proxy needs the package socksio: pip install holdfast[socks]"
-            raise ImportError(message) from None
-        socks = _TurnsSocksProxy if settings["http2"] else httpcore2.SOCKSProxy
-        return socks(url, proxy_auth=proxy.raw_auth, **settings)
-    http = _TurnsHttpProxy if settings["http2"] else httpcore2.HTTPProxy
-    return http(
-        url,
-        proxy_auth=proxy.raw_auth,
-        proxy_headers=proxy.headers.raw,
-        proxy_ssl_context=proxy.ssl_context,
-        **settings,
-    )
-
-
 class _TurnsPool(httpcore2.ConnectionPool):
     def create_connection(self, origin: httpcore2.Origin) -> httpcore2.ConnectionInterface:
         return Turns(super().create_connection(origin))
@@ -184,3 +116,7 @@ class _TurnsHttpProxy(httpcore2.HTTPProxy):
 class _TurnsSocksProxy(httpcore2.SOCKSProxy):
     def create_connection(self, origin: httpcore2.Origin) -> httpcore2.ConnectionInterface:
         return Turns(super().create_connection(origin))
+
+
+_POOLS = Pools[httpcore2.ConnectionPool](httpcore2.ConnectionPool, httpcore2.HTTPProxy, httpcore2.SOCKSProxy)
+_TURNS = Pools[httpcore2.ConnectionPool](_TurnsPool, _TurnsHttpProxy, _TurnsSocksProxy)

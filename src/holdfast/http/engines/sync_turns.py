@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import httpcore2
 
-from holdfast.http.engines.sync_network import HUNG_UP
+from holdfast.http.engines.wire import HUNG_UP
 
 
 class Turns(httpcore2.ConnectionInterface):

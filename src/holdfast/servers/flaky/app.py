@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import uuid4
 
 from fastapi import FastAPI, Header, Path, Query
@@ -18,10 +18,7 @@ from starlette.responses import JSONResponse
 from holdfast.servers.flaky.gate import Gate
 from holdfast.servers.flaky.settings import Settings
 from holdfast.servers.flaky.state import Answers, Failures
-from holdfast.servers.service import Service, read_settings
-
-if TYPE_CHECKING:
-    import pathlib
+from holdfast.servers.service import Service, Storage, read_settings
 
 __all__ = ["create_app", "service"]
 
@@ -33,13 +30,13 @@ Duration = Annotated[int, Path(ge=0, le=3600, description="For how many seconds 
 RequestId = Annotated[str | None, Header(description="Requests with the same id get the same answer.")]
 
 
-def service(data_dir: pathlib.Path) -> Service:
-    """The test server with its settings from the environment. It keeps nothing on disk.
+def service(storage: Storage) -> Service:
+    """The test server with its settings from the environment. It keeps nothing.
 
     Raises:
         ServerStartError: a setting cannot be used.
     """
-    del data_dir
+    del storage
     settings = read_settings(Settings)
     logging.getLogger("holdfast.servers").setLevel(settings.log_level)
     return Service("Test server", settings.port, create_app(settings))
