@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import httpx2
 import pytest
@@ -91,3 +92,12 @@ def test_an_option_of_the_cache_is_refused_where_nothing_is_kept(option: Any):
     user.request("get", "/x", **option).result()
     user.with_options(**option).post("/x").result()
     assert len(transport.requests) == 2
+
+
+def test_whoever_replaced_request_may_answer_with_a_stand_in():
+    stand_in = mock.Mock(status_code=200, json=lambda: {"id": 7})
+    with mock.patch.object(httpx2.Client, "request", return_value=stand_in):
+        user = ResilientClient(CONFIG)
+        assert user.get("/x").result().json() == {"id": 7}
+        assert user.bulkhead.in_flight == 0
+    user.close().result()

@@ -86,7 +86,12 @@ class Classifier:
 
     def pace(self, reply: Any) -> tuple[int, float] | tuple[int, float, int, float] | None:
         """How many more requests the server will take, and for how many seconds, if it tells; see `rate_limit`."""
-        for name, _ in reply.headers.raw:
-            if name[:1] in _LIMIT_INITIALS:
-                return rate_limit(reply.headers.raw, self._wall())
-        return None
+        try:
+            for name, _ in reply.headers.raw:
+                if name[:1] in _LIMIT_INITIALS:
+                    break
+            else:
+                return None
+        except (AttributeError, TypeError, ValueError):
+            return None  # a stand-in for a response, of whoever replaced httpx2's `request`
+        return rate_limit(reply.headers.raw, self._wall())
