@@ -86,7 +86,7 @@ def test_an_option_of_the_cache_is_refused_where_nothing_is_kept(option: Any):
     user, transport = client()
     (name,) = option
     with pytest.raises(TypeError, match=f"{name} is an option of GET: the answer to a POST is never kept"):
-        user.post("/x", **option)
+        _ = user.post("/x", **option)
     with pytest.raises(TypeError, match=f"{name} is an option of GET: the answer to a stream is never kept"):
         user.stream("GET", "/x", **option)
     user.request("get", "/x", **option).result()

@@ -59,7 +59,7 @@ class StreamCall:
             end()
 
     def _name(self, error: BaseException | None) -> None:
-        """A content coding that only httpx2 decodes is found broken above the stream's guard, by the response itself."""
+        """A coding that only httpx2 decodes is found broken above the stream's guard, by the response itself."""
         import httpx2
 
         from holdfast.exceptions import HoldfastError

@@ -146,7 +146,7 @@ class Limiter:
         Args:
             remaining, reset: as said.
             now: the time.
-            quota: requests in a whole window, by which those who wait are spread over the windows to come; 0 if unknown.
+            quota: requests in a whole window, by which those who wait are spread over the next ones; 0 if unknown.
             window: seconds of one; 0 if unknown.
         """
         policy = self._policy
