@@ -595,6 +595,15 @@ def test_a_probe_from_before_it_was_isolated_changes_nothing():
     assert breaker.state(WAIT) == "isolated"
 
 
+def test_a_result_whose_time_is_not_told_is_not_slow():
+    breaker = Watched(BreakerPolicy(window_size=1, minimum_calls=1, slow_call_seconds=0.001, slow_call_rate=1.0))
+    breaker.succeed(breaker.enter(0.0), 0.0)
+    breaker.fail(breaker.enter(0.0), 0.0)
+    assert is_closed(breaker)
+    breaker.succeed(breaker.enter(0.0), 0.0, 0.001)
+    assert not is_closed(breaker)
+
+
 # Forking
 
 

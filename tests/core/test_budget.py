@@ -45,6 +45,29 @@ def test_a_share_is_never_exceeded_nor_rounded_away(ratio, number, retries):
     assert spend_all(budget, 0.0) == retries
 
 
+def test_the_window_is_ten_seconds_and_a_bucket():
+    budget = RetryBudget()
+    assert spend_all(budget, 0.0) == 10
+    assert spend_all(budget, 10.9) == 0
+    assert spend_all(budget, 11.0) == 10
+
+
+@pytest.mark.parametrize("pause", range(11, 45))
+def test_after_a_long_pause_nothing_of_before_is_left(pause):
+    budget = RetryBudget()
+    calls(budget, 1000)
+    assert spend_all(budget, 0.0) == 200
+    assert spend_all(budget, float(pause)) == 10
+
+
+def test_a_call_counts_until_the_window_begins_to_leave_its_bucket():
+    budget = RetryBudget(ratio=1.0, floor=0)
+    calls(budget, 1, 0.0)
+    calls(budget, 1, 1.5)
+    assert spend_all(budget, 10.0) == 1
+    assert spend_all(budget, 11.0) == 0
+
+
 def test_neither_floor_nor_calls_means_no_retries():
     assert not RetryBudget(floor=0).spend(0.0)
 

@@ -39,6 +39,8 @@ def test_what_was_stored_is_found_under_its_key_only():
     assert value_of(cache, "a") == "1"
     assert value_of(cache, "b") is None
     assert (cache.hits, cache.misses, len(cache), cache.bytes) == (1, 1, 1, 10)
+    assert [value_of(cache, key) for key in "aabb"] == ["1", "1", None, None]
+    assert (cache.hits, cache.misses) == (3, 3)
 
 
 def test_storing_again_replaces():
@@ -54,6 +56,20 @@ def test_storing_the_same_object_again_counts_it_once():
     cache.store("a", one)
     cache.store("a", one)
     assert (len(cache), cache.bytes) == (1, 10)
+
+
+def test_an_entry_that_may_not_be_used_stale_is_gone_with_its_freshness():
+    cache = Cache()
+    cache.store("a", entry("1", until=0.5))
+    assert value_of(cache, "a", now=0.4) == "1"
+    assert value_of(cache, "a", now=0.5) is None
+
+
+def test_a_cache_of_one_entry_keeps_the_last_one():
+    cache = Cache(max_entries=1)
+    assert cache.store("a", entry("1"))
+    assert cache.store("b", entry("2"))
+    assert (value_of(cache, "a"), value_of(cache, "b"), cache.evictions) == (None, "2", 1)
 
 
 def test_stale_entries_are_returned_until_no_use_is_left():

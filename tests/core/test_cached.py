@@ -155,7 +155,7 @@ def test_tags_and_paths_are_kept_with_it():
 # Stale entries
 
 
-STALE = {"cached": 5.0, "stale": 10.0}
+STALE: dict[str, Any] = {"cached": 5.0, "stale": 10.0}
 
 
 def stale(script: list[Any], at: float = 6.0, **options: Any) -> Bench:
@@ -241,7 +241,7 @@ def test_a_refresh_that_is_not_needed_stands_in_nobodys_way():
     assert not [fiber for fiber in bench.world.spawned if isinstance(fiber.result, Exception)]
 
 
-ON_ERROR = {"cached": 5.0, "on_error": 10.0, "attempts": 1}
+ON_ERROR: dict[str, Any] = {"cached": 5.0, "on_error": 10.0, "attempts": 1}
 
 
 def covered(answer: Step, at: float = 6.0, **options: Any) -> Any:
@@ -399,6 +399,10 @@ def test_cancelling_the_leader_makes_another_one():
 # Writes
 
 
+def drop(cache: Cache) -> None:
+    cache.invalidate_tag("red")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "answer", "dropped"),
     [
@@ -428,7 +432,7 @@ def test_what_is_invalidated_during_its_flight_is_not_kept():
     cache = Cache()
     bench = Bench([(4.0, Reply(200, "old")), Reply(200, "new")], cache=cache)
     bench.start(bench.job(cached=60.0, tags=frozenset({"red"})))
-    bench.world.at(BEGIN + 1.0, lambda: cache.invalidate_tag("red"))
+    bench.world.at(BEGIN + 1.0, lambda: drop(cache))
     bench.world.run()
     assert bench.call(bench.job(cached=60.0)).text == "new"
 

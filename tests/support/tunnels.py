@@ -122,6 +122,7 @@ def serve_streams(handler: Streams, *, tls: ssl.SSLContext | None = None, path: 
         ready.set()
         await stop.wait()
         listening.close()
+        await asyncio.sleep(0)  # what was just accepted gets its handler, which closes it
         rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in rest:
             task.cancel()

@@ -106,6 +106,7 @@ def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[Se
         ready.set()
         await stop.wait()
         listening.close()
+        await asyncio.sleep(0)  # what was just accepted gets its handler, which closes it
         rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in rest:
             task.cancel()
