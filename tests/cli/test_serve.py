@@ -50,8 +50,13 @@ def test_it_serves_until_sigterm(tmp_path):
         before = time.monotonic()
         code, out = server.stop()
         assert (code, time.monotonic() - before < 10) == (0, True)
-        (line,) = out.splitlines()
-        assert line.split() == ["Test", "server", server.url]
+        lines = {line.split("  ")[0]: line.split()[-1] for line in out.splitlines()}
+        offset = 8000 + server.offset
+        assert lines == {
+            "Test server": server.url,
+            "Sessions": f"http://127.0.0.1:{offset + 1}",
+            "Memory": f"http://127.0.0.1:{offset + 2}",
+        }
 
 
 def test_it_ends_on_ctrl_c(tmp_path):
@@ -98,7 +103,7 @@ def test_failures_from_the_start(tmp_path):
             request(f"{server.url}/fail/status")
         assert len(json.loads(request(f"{server.url}/_faults")[1])["rules"]) == 2
         _, out = server.stop()
-        (line,) = out.splitlines()
+        line = out.splitlines()[0]
         assert line.endswith(f"failures at {server.url}/_faults, 2 from the start")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import httpx2
 import pytest
 
 from holdfast.exceptions import HoldfastError
+from holdfast.http.stored import StoredResponse
 from tests.support.colours import Colour
 from tests.support.loopback import Answer, Header, Loopback, Seen, answer, redirect
 
@@ -44,6 +47,28 @@ def test_an_answer_is_kept_for_its_time(colour: Colour, server: Loopback) -> Non
     assert second.url == f"{server.url}/x"
     second.headers["x-kept"] = "changed"
     assert colour(client.get("/x", cache_ttl=60)).headers["x-kept"] == "yes"
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_of_an_answer_is_as_good(colour: Colour, server: Loopback, copied: Any, looked_at: bool) -> None:
+    server.on("/x", Counting(("X-Kept", "yes")))
+    client = colour.client(server.url)
+    colour(client.get("/x", cache_ttl=60))
+    answered = colour(client.get("/x", cache_ttl=60))
+    if looked_at:
+        assert answered.headers["x-kept"] == "yes"
+    again = copied(copied(answered))
+    assert (again.text, again.headers["x-kept"]) == ("1", "yes")
+    assert (again.request.method, again.url) == ("GET", f"{server.url}/x")
+    again.headers["x-kept"] = "changed"
+    assert colour(client.get("/x", cache_ttl=60)).headers["x-kept"] == "yes"
+
+
+def test_an_answer_that_was_made_in_no_usual_way_has_headers() -> None:
+    made = StoredResponse.__new__(StoredResponse)
+    made.__setstate__({"status_code": 200, "_headers": httpx2.Headers({"x-kept": "yes"})})
+    assert made.headers["x-kept"] == "yes"
 
 
 def test_nothing_is_kept_without_a_ttl_or_with_0(colour: Colour, server: Loopback) -> None:

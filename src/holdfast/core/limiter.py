@@ -144,7 +144,8 @@ class Limiter:
         the truth. Where that brings a 429 the server rounds down, and the latest counts from then on.
 
         Args:
-            remaining, reset: as said.
+            remaining: as said.
+            reset: as said.
             now: the time.
             quota: requests in a whole window, by which those who wait are spread over the next ones; 0 if unknown.
             window: seconds of one; 0 if unknown.

@@ -19,6 +19,7 @@ from holdfast.core.ports import Authenticator
 from holdfast.http.engines.base import EngineError
 from holdfast.http.failures import Failures
 from holdfast.http.origins import Target, origin_of
+from holdfast.http.redirects import acted_upon
 
 
 def as_auth(auth: Any) -> httpx2.Auth:
@@ -66,6 +67,13 @@ class ClientCarrier(Carrier):
         """See `Carrier.is_sync`."""
         sync: bool = job.context.sync
         return sync
+
+    def may_repeat(self, job: Job, reply: Any) -> bool:
+        """See `Carrier.may_repeat`."""
+        if not _may_repeat(job, reply):
+            return False
+        # What another origin refuses had no credentials.
+        return not reply.history or origin_of(reply.request.url) == job.context.origin
 
     def post(
         self, job: Job, url: str, form: Mapping[str, str], headers: Mapping[str, str]
@@ -125,7 +133,7 @@ class HttpxAuth(Authenticator):
     def retry(self, job: Job, reply: Any) -> Flow[bool]:
         """Hands the reply to the flow. It may ask for one more request, as digest authentication does after a 401."""
         wanted = yield from self._advance(job, (yield Io(_next, (self._flow, reply), job.deadline)))
-        return wanted and job.replayable
+        return wanted and _may_repeat(job, reply)
 
     def _advance(self, job: Job, following: Any) -> Flow[bool]:
         """Sends what the flow asks for until that is the job's own request; False if it asks for nothing more."""
@@ -152,6 +160,11 @@ class HttpxAuth(Authenticator):
         if following is own or own is None or isinstance(self._auth, httpx2.FunctionAuth):
             return True
         return following.method == own.method and following.url == own.url
+
+
+def _may_repeat(job: Job, reply: httpx2.Response) -> bool:
+    """Whether a request can be sent once more, and was not answered with a redirect to what it has done."""
+    return job.replayable and not acted_upon(job, reply.history)
 
 
 def _aside(job: Job, request: httpx2.Request) -> Job:

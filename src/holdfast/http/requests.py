@@ -17,7 +17,7 @@ import httpx2
 from holdfast.auth.provider import Authentication, AuthProvider, Carrier
 from holdfast.core.deadline import longest
 from holdfast.core.effects import FOREVER, Job
-from holdfast.core.ports import CacheUse, KnownUse, Plan
+from holdfast.core.ports import Authenticator, CacheUse, KnownUse, Plan
 from holdfast.core.replay import IDEMPOTENT
 from holdfast.http.auths import HttpxAuth, as_auth
 from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
@@ -379,16 +379,8 @@ class Composer:
     def _apply(self, job: Job, options: Mapping[str, Any]) -> None:
         """The options that change the policies of the call."""
         auth = options.get("auth", self._auth if job.context.target.own else None)
-        if isinstance(auth, AuthProvider):
-            if not job.context.target.own:
-                where = f"{job.key} is another: pass a header to that call, or make a client for it"
-                raise BadRequest(f"the credentials of {auth!r} are for the origin of base_url, and {where}", "auth")
-            job.auth = Authentication(auth, self.carrier)
-        elif auth is not None:
-            try:
-                job.auth = HttpxAuth(as_auth(auth), job)
-            except TypeError as error:
-                raise BadRequest(str(error), "auth") from None
+        if auth is not None:
+            job.auth = self._authenticator(job, auth)
         if "timeout" in options:
             job.timeouts = seconds_of(options["timeout"])
             job.longest = longest(job.timeouts)
@@ -398,6 +390,17 @@ class Composer:
             job.follow = options["follow_redirects"]
         if "retry" in options:
             job.plan = self._plan_for(options["retry"])
+
+    def _authenticator(self, job: Job, auth: Any) -> Authenticator:
+        if isinstance(auth, AuthProvider):
+            if not job.context.target.own:
+                where = f"{job.key} is another: pass a header to that call, or make a client for it"
+                raise BadRequest(f"the credentials of {auth!r} are for the origin of base_url, and {where}", "auth")
+            return Authentication(auth, self.carrier)
+        try:
+            return HttpxAuth(as_auth(auth), job)
+        except TypeError as error:
+            raise BadRequest(str(error), "auth") from None
 
     def _plan_for(self, retry: Any) -> Plan:
         """The client's plan with another retry policy."""

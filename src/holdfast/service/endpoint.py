@@ -83,8 +83,8 @@ class Endpoint(FlowSource, Generic[T]):
     def _sent(self, job: Job) -> Flow[Any]:
         try:
             reply = yield from self.assembly.pipeline.call(job)
-        except HoldfastError as error:  # there is no token, for one
-            raise self.translate(error) from error.__cause__
+        except HoldfastError as broken_off:  # there is no token, for one
+            raise self.translate(broken_off) from broken_off.__cause__
         if reply.__class__ is Stop:
             return reply
         result = yield Io(partial(self._decode, job), reply)  # outside the lock, for it may take its time

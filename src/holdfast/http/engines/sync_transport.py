@@ -47,7 +47,8 @@ class SyncTransport(httpx2.BaseTransport):
     ) -> None:
         self._backend = Backend()
         self._most_head = _MOST_HTTP2_BYTES if http2 else MOST_HEAD_BYTES
-        self._pool = (_TURNS if http2 else _POOLS).made(
+        # Through a proxy too: there httpcore2 keeps a connection whose making failed half-way in the pool for ever.
+        self._pool = (_TURNS if http2 or proxy else _POOLS).made(
             self._backend,
             ssl_context,
             http2=http2,

@@ -1,10 +1,13 @@
-"""HTTP/2 in sync use: one request at a time on a connection.
+"""HTTP/2 and proxies in sync use: one request at a time on a connection, which is closed unless that ends well.
 
 Two threads on one connection would depend on each other. httpcore2's sync connection lets the one wait, without any
 timeout, for what the other one reads, for a stream to become free, or for the connection to be made: no deadline could
 hold. And a read that runs into the timeout of one ends the requests of all. So a connection that is busy is passed
 over, as with HTTP/1.1, and each read is made for the one request whose deadline cuts it. Under asyncio, where a wait
 can be cut at any point, requests share connections as usual.
+
+HTTP/1.1 serves one request at a time anyway. Through a proxy, the closing is what counts: httpcore2 forgets to close a
+connection to a proxy that was made when what was asked of the proxy, or the TLS handshake through it, fails.
 """
 
 from __future__ import annotations

@@ -1,0 +1,158 @@
+"""An app around the routers of one port: its database, health, tokens, and answers to what goes wrong everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.responses import JSONResponse, Response
+
+from holdfast._version import __version__
+from holdfast.servers.idempotency import purge
+from holdfast.servers.tokens import BearerTokens
+from holdfast.servers.transactions import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from fastapi import APIRouter
+
+    from holdfast.servers.contextiq import Settings
+    from holdfast.servers.db import Database
+
+__all__ = ["create", "utc_now"]
+
+logger = logging.getLogger(__name__)
+
+PURGE_SECONDS = 3600.0
+"""How often old idempotency keys are looked for."""
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def create(
+    title: str,
+    service: str,
+    database: Database,
+    routers: Sequence[APIRouter],
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    prepare: Callable[[FastAPI], Awaitable[None]] | None = None,
+    health: Callable[[FastAPI], Mapping[str, object]] | None = None,
+) -> FastAPI:
+    """The app of one port.
+
+    Args:
+        title: for people, in the OpenAPI pages.
+        service: name in the health answer, and of its idempotency keys.
+        database: opened when the app starts, closed when it ends.
+        routers: what it serves besides health.
+        settings: whether tokens are checked below /api/v1.
+        clock: tells the time, aware.
+        prepare: called when the database is open.
+        health: what the health answer says besides; it may replace what is there.
+
+    Entering the app's lifespan raises `ServerStartError` if the database cannot be used.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await database.open()
+        try:
+            if prepare is not None:
+                await prepare(app)
+            await _purge(resources)
+            stopping = asyncio.Event()
+            purging = asyncio.create_task(_purge_until(stopping, resources))
+            try:
+                yield
+            finally:
+                # Not cancelled: a transaction that is cut off costs its connection.
+                stopping.set()
+                await purging
+        finally:
+            await database.close()
+
+    resources = Resources(service, database, clock)
+    app = FastAPI(title=title, version=__version__, lifespan=lifespan, redirect_slashes=False)
+    app.state.resources = resources
+    app.add_exception_handler(RequestValidationError, _refused)
+    for error in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
+        app.add_exception_handler(error, _unavailable)
+    dependencies: list[Any] = []
+    if settings.require_auth:
+        secret = settings.secret()
+        app.add_middleware(BearerTokens, prefix="/api/v1", secret=secret, issuer=settings.issuer)
+        # The middleware checks; this only says so in the OpenAPI document.
+        dependencies.append(Security(HTTPBearer(auto_error=False, bearerFormat="JWT")))
+    for router in routers:
+        app.include_router(router, dependencies=dependencies, responses={400: {"description": "It cannot be read."}})
+    _add_health(app, service, resources, health)
+    return app
+
+
+def _add_health(
+    app: FastAPI, service: str, resources: Resources, more: Callable[[FastAPI], Mapping[str, object]] | None
+) -> None:
+    @app.get("/health", tags=["health"])
+    async def health() -> dict[str, Any]:
+        """Whether the server is there."""
+        answer = {"status": "healthy", "service": service, "version": __version__}
+        return {**answer, "timestamp": resources.clock(), **(more(app) if more else {})}
+
+    @app.get("/health/live", tags=["health"])
+    async def live() -> dict[str, str]:
+        """Whether the process works: no reason to restart it."""
+        return {"status": "alive"}
+
+    @app.get("/health/ready", tags=["health"], responses={503: {"description": "The database does not answer."}})
+    async def ready() -> JSONResponse:
+        """Whether requests can be answered: the database does."""
+        try:
+            await resources.database.check()
+        except (SQLAlchemyError, OSError) as error:
+            logger.warning("not ready: %s", error)
+            return JSONResponse({"detail": "Not ready: the database does not answer"}, 503)
+        return JSONResponse({"status": "ready"})
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """FastAPI's answer without the input: that may be long, secret, or nothing that JSON can hold."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = [{"loc": problem["loc"], "msg": problem["msg"], "type": problem["type"]} for problem in problems]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s %s: the database failed: %s", request.method, request.url.path, error)
+    return JSONResponse({"detail": "The database is not available; try again"}, 503, {"Retry-After": "1"})
+
+
+async def _purge_until(stopping: asyncio.Event, resources: Resources) -> None:
+    while not stopping.is_set():
+        try:
+            async with asyncio.timeout(PURGE_SECONDS):
+                await stopping.wait()
+        except TimeoutError:
+            await _purge(resources)
+
+
+async def _purge(resources: Resources) -> None:
+    try:
+        async with resources.database.writing() as connection:
+            await purge(connection, resources.service, resources.clock())
+    except (SQLAlchemyError, OSError) as error:
+        logger.warning("old idempotency keys could not be removed: %s", error)
