@@ -67,7 +67,8 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     """Make a cluster, serve it while the block runs, and remove it."""
     # PostgreSQL refuses to run as root, and whoever else runs it must be able to reach its data.
     user = "postgres" if _exists("postgres") else "nobody"
-    as_user: dict[str, Any] = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    owner: dict[str, Any] = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    as_user = owner if os.getuid() == 0 else {}
     data = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
     try:
         if as_user:
