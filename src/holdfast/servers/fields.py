@@ -12,10 +12,10 @@ from fastapi import Query
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 __all__ = [
+    "AS_IN_JSON",
     "MAX_DEPTH",
     "MAX_OFFSET",
     "SCOPE_COLUMNS",
-    "Integer",
     "JsonObject",
     "Number",
     "Offset",
@@ -79,8 +79,8 @@ def _json_integer(value: object) -> object:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_json_integer)]
-"""An integer as JSON Schema knows it: 7 and 7.0, but not true or "7"."""
+AS_IN_JSON = BeforeValidator(_json_integer)
+"""Behind an `int`, after its limits: an integer as JSON Schema knows it, 7 and 7.0, but not true or "7"."""
 
 Number = Annotated[float, Strict()]
 """A number, but not true or "7"."""

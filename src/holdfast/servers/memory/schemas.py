@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from holdfast.servers.fields import Integer, Number, Scope, Text
+from holdfast.servers.fields import AS_IN_JSON, Number, Scope, Text
 from holdfast.servers.memory.vectors import SMALLEST_NUMBER, has_direction, shortest, single
 
 __all__ = [
@@ -67,7 +67,7 @@ class NewMemory(BaseModel):
     confidence: Share | None = Field(default=None, description=f"{DEFAULT_CONFIDENCE:g} if not given.")
     importance: Share | None = Field(default=None, description=f"{DEFAULT_IMPORTANCE:g} if not given.")
     source_id: UUID | None = None
-    ttl_days: Annotated[Integer, Field(ge=1, le=LONGEST_DAYS)] | None = Field(
+    ttl_days: Annotated[int, Field(ge=1, le=LONGEST_DAYS), AS_IN_JSON] | None = Field(
         default=None, description=f"Days until it expires; {DEFAULT_DAYS} if not given."
     )
 
@@ -95,7 +95,7 @@ class Query(BaseModel):
     )
     scope: Scope | None = None
     topic: Topic | None = None
-    limit: Integer = Field(default=10, ge=1, le=100)
+    limit: Annotated[int, Field(ge=1, le=100), AS_IN_JSON] = 10
     min_confidence: Share | None = None
     similarity_threshold: Annotated[Number, Field(ge=-1, le=1)] | None = Field(
         default=None, description="The least similarity of a result."

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from holdfast.servers.fields import Integer, JsonObject, Scope, Text
+from holdfast.servers.fields import AS_IN_JSON, JsonObject, Scope, Text
 
 __all__ = ["Deleted", "Event", "EventPage", "NewEvent", "NewSession", "NewState", "Session", "SessionPage"]
 
@@ -17,7 +17,7 @@ LONGEST_TTL = 86_400
 MOST_TOKENS = 2**31 - 1
 
 Tokens = Annotated[
-    Annotated[Integer, Field(ge=0, le=MOST_TOKENS)] | None, Field(description="How many; nothing means none.")
+    Annotated[int, Field(ge=0, le=MOST_TOKENS), AS_IN_JSON] | None, Field(description="How many; nothing means none.")
 ]
 
 
@@ -32,7 +32,7 @@ class NewSession(BaseModel):
     title: Annotated[Text, Field(max_length=500)] | None = None
     description: Text | None = None
     state: JsonObject | None = None
-    ttl: Annotated[Integer, Field(ge=1, le=LONGEST_TTL)] | None = Field(
+    ttl: Annotated[int, Field(ge=1, le=LONGEST_TTL), AS_IN_JSON] | None = Field(
         default=None, description=f"Seconds without activity after which it expires; {DEFAULT_TTL} if not given."
     )
 
