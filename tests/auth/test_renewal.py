@@ -21,7 +21,7 @@ from holdfast import AuthenticationError, ClientConfig, DeadlineExceededError, R
 from holdfast.auth import OAuth2ClientCredentials, TokenAuth, TokenError
 from holdfast.auth.renewal import Renewal
 from holdfast.auth.renewing import RenewingAuth
-from holdfast.core.effects import Flow, Park
+from holdfast.core.effects import Flow, Park, Waiter
 from holdfast.testing import CallSpec, FaultTransport, Scenario, Step, VirtualClient, VirtualTime
 from holdfast.testing.scenario import run_async, run_sync, run_virtual
 from tests.core.test_purity import forbidden_yields
@@ -402,6 +402,41 @@ def test_whoever_is_thrown_into_wherever_the_others_get_their_token(error: type[
     assert points >= 24
     for point in range(points):
         crowd(point, error, late=late)
+
+
+class WokenWhileBound(Waiter):
+    """Woken by another client's thread at the very moment in which a driver connects it."""
+
+    @property
+    def notify(self) -> Any:
+        return self._notify
+
+    @notify.setter
+    def notify(self, notify: Any) -> None:
+        self._notify = notify
+        if notify is not None:
+            self.wake("now")
+
+
+@pytest.mark.parametrize("on_a_virtual_clock", [False, True])
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_wake_up_while_a_waiter_is_bound_reaches_it_once(request: Any, sync: bool, on_a_virtual_clock: bool) -> None:
+    if on_a_virtual_clock:
+        request.getfixturevalue("holdfast_clock")
+    client, _ = guarded(200, None)
+
+    def waits() -> Flow[Any]:
+        waiter = WokenWhileBound()
+        woken = yield Park(time.monotonic() + 1e6, waiter)
+        return woken, waiter.value
+
+    async def main() -> Any:
+        driver = client._assembly.connections.driver(asyncio.get_running_loop())
+        task = asyncio.current_task()
+        assert task is not None
+        return await driver.drive(waits(), task)
+
+    assert (client._assembly.run_flow(waits()) if sync else asyncio.run(main())) == (True, "now")
 
 
 def test_a_lead_that_comes_with_the_end_of_the_patience_is_not_lost():
