@@ -7,6 +7,7 @@ with fewer keys, an array one whose elements are each contained in one of its ow
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Table, func, literal
@@ -35,7 +36,13 @@ def contains(whole: Any, part: Any) -> bool:
 
 def sql_contains(whole: str, part: str) -> bool:
     """`contains` for JSON texts, as a SQL function."""
-    return contains(json.loads(whole), json.loads(part))
+    return contains(json.loads(whole), _parsed(part))
+
+
+@lru_cache(maxsize=64)
+def _parsed(part: str) -> Any:
+    # The same for every row of a search. Nobody changes it.
+    return json.loads(part)
 
 
 def scope_columns(scope: Mapping[str, Any]) -> dict[str, str | None]:
