@@ -309,7 +309,7 @@ def test_credentials_in_clear_and_unchecked_certificates_are_warned_of(monkeypat
     monkeypatch.setenv("TOKEN", "geheim")
     plain = ("--attempts", "1", "--proxy", "http://127.0.0.1:9")
     done = holdfast("request", "http://192.0.2.1/", "--bearer-env", "TOKEN", *plain)
-    assert "warning: authorization travel in clear text to 192.0.2.1" in done.err
+    assert "warning: Sent in clear text to 192.0.2.1: authorization" in done.err
     done = holdfast("request", "https://192.0.2.1/", "--insecure", *plain)
     assert "warning: verify_ssl is False" in done.err
     done = holdfast("request", "https://192.0.2.1/", *plain)

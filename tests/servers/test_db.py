@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -70,6 +74,37 @@ def test_servers_that_start_side_by_side_do_not_disturb_each_other(storage):
             await one.close()
 
     asyncio.run(main())
+
+
+OPEN = """
+import asyncio, pathlib, sys
+from holdfast.servers.db import Database, database_url
+from holdfast.servers.service import Storage
+
+async def main():
+    database = Database(database_url(Storage(pathlib.Path(sys.argv[1]), sys.argv[2] or None), "test"), sys.argv[3:])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    await database.open()
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_start_side_by_side_do_not_disturb_each_other(storage):
+    command = [sys.executable, "-c", OPEN, str(storage.data_dir), storage.database_url or "", *PARTS]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, text=True, **pipes)) for _ in range(4)]
+        for process in processes:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [(process.communicate(timeout=60)[0], process.returncode) for process in processes] == [("", 0)] * 4
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(storage, tmp_path, monkeypatch):
@@ -225,3 +260,26 @@ def test_an_old_sqlite_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
     with pytest.raises(ServerStartError, match=r"SQLite 3\.35\.0 or later is needed; this Python has 3\.34\.1"):
         asyncio.run(database(Storage(tmp_path)).open())
+
+
+def test_two_processes_of_sqlite_take_turns(tmp_path):
+    async def main() -> None:
+        databases = [database(Storage(tmp_path), "sessions") for _ in range(2)]
+        for one in databases:
+            await one.open()
+        async with databases[0].writing() as connection:
+            await connection.execute(text("CREATE TABLE counter AS SELECT 0 AS n"))
+
+        async def count(one: Database) -> None:
+            async with one.writing() as connection:
+                n = (await connection.execute(text("SELECT n FROM counter"))).scalar_one()
+                await asyncio.sleep(0.001)
+                await connection.execute(text("UPDATE counter SET n = :n"), {"n": n + 1})
+
+        await asyncio.gather(*[count(one) for one in databases * 20])
+        async with databases[0].reading() as connection:
+            assert (await connection.execute(text("SELECT n FROM counter"))).scalar_one() == 40
+        for one in databases:
+            await one.close()
+
+    asyncio.run(main())

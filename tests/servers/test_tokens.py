@@ -24,7 +24,7 @@ def settings(**given: Any) -> Settings:
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
     now = int(time.time())
-    all_claims = {"sub": "user-1", "iat": now, "exp": now + 60, "iss": "contextiq", **claims}
+    all_claims = {"sub": "user-1", "iat": now, "exp": now + 86_400, "iss": "contextiq", **claims}
     given = {name: value for name, value in all_claims.items() if value is not None}
     return jwt.encode(given, secret if algorithm != "none" else None, algorithm)  # type: ignore[arg-type]
 

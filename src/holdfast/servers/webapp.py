@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.responses import JSONResponse, Response
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["create", "utc_now"]
 
 logger = logging.getLogger(__name__)
+
+PASSING_STATES = frozenset({"40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "57P03"})
+"""PostgreSQL's codes for what passes (its documentation, appendix A): conflicts, deadlocks, too many connections, locks
+that last too long, statements that are cancelled, a server that stops or starts."""
 
 PURGE_SECONDS = 3600.0
 """How often old idempotency keys are looked for."""
@@ -90,7 +94,7 @@ def create(
     app = FastAPI(title=title, version=__version__, lifespan=lifespan, redirect_slashes=False)
     app.state.resources = resources
     app.add_exception_handler(RequestValidationError, _refused)
-    for error in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
+    for error in (DBAPIError, PoolTimeoutError, OSError):
         app.add_exception_handler(error, _unavailable)
     dependencies: list[Any] = []
     if settings.require_auth:
@@ -137,8 +141,17 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, DBAPIError) and not _passes(error):
+        raise error
     logger.error("%s %s: the database failed: %s", request.method, request.url.path, error)
     return JSONResponse({"detail": "The database is not available; try again"}, 503, {"Retry-After": "1"})
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether the database may do the same another time."""
+    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+        return True
+    return getattr(error.orig, "sqlstate", None) in PASSING_STATES
 
 
 async def _purge_until(stopping: asyncio.Event, resources: Resources) -> None:

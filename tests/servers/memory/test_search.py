@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.servers.memory.store import SPARE
 from holdfast.servers.memory.vectors import has_direction, shortest, single
 from tests.support.served import Served
 
@@ -43,10 +42,11 @@ def random_vector(chance: random.Random) -> list[float]:
 def test_it_finds_what_a_plain_computation_finds(searching):
     chance = random.Random(20240229)
     centre = random_vector(chance)
-    # Far from each other, close to each other, and closer than single precision can tell.
+    # Far from each other, close to each other, so close that single precision mixes them up, and closer than that.
     vectors = [random_vector(chance) for _ in range(60)]
     vectors += [[value + chance.gauss(0, 1e-3) for value in centre] for _ in range(30)]
-    vectors += [[value * (1 + chance.gauss(0, 3e-8)) for value in centre] for _ in range(SPARE // 2)]
+    vectors += [[value * (1 + chance.gauss(0, 3e-5)) for value in centre] for _ in range(10)]
+    vectors += [[value * (1 + chance.gauss(0, 3e-8)) for value in centre] for _ in range(10)]
     memories = {create(searching, vector): vector for vector in vectors}
     for query in [centre, vectors[0], [-value for value in centre], random_vector(chance)]:
         expected = {memory: cosine(query, vector) for memory, vector in memories.items()}

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select
 
 from holdfast.servers.contextiq import Settings
 from holdfast.servers.crews_and_sessions import create_app
 from holdfast.servers.service import Storage
+from holdfast.servers.sessions.tables import events
 from tests.support.served import Served, serving_app
 
 SESSION_FIELDS = {
@@ -267,6 +269,12 @@ def test_a_deleted_session_is_gone_with_its_events(served):
     assert served.refused("DELETE", f"/sessions/{session}")[0] == 404
     assert served.refused("GET", f"/sessions/{session}/events")[0] == 404
     assert ids(served.ok("GET", f"/sessions/{other}/events"), "events") == [kept["id"]]
+
+    async def rows() -> int:
+        async with served.app.state.resources.database.reading() as connection:
+            return len((await connection.execute(select(events))).all())
+
+    assert served.run(rows()) == 1
 
 
 def test_it_tells_how_it_is(served):
