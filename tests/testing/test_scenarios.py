@@ -46,6 +46,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 @every_driver
 def test_every_driver_comes_to_what_is_expected(run: Callable[[Scenario], Run], scenario: Scenario):
     came_to = run(scenario)
+    if came_to != scenario.expected and run in (RUNS["async"], RUNS["sync"]):
+        # These two are told in real time, of which a busy machine may take more than a scenario has between two events.
+        came_to = run(scenario)
     assert came_to == scenario.expected, [result.error for result in came_to.results]
 
 
