@@ -54,9 +54,9 @@ def test_it_finds_what_a_plain_computation_finds(searching):
             found = search(searching, query, limit=limit)
             assert len(found) == min(limit, len(memories))
             assert [similarity for _, similarity in found] == sorted((s for _, s in found), reverse=True)
-            assert all(math.isclose(s, expected[memory], abs_tol=1e-12) for memory, s in found)
+            assert all(math.isclose(s, expected[memory], rel_tol=0, abs_tol=1e-12) for memory, s in found)
             best = sorted(expected.values(), reverse=True)[:limit]
-            assert all(math.isclose(s, b, abs_tol=1e-12) for (_, s), b in zip(found, best, strict=True))
+            assert all(math.isclose(s, b, rel_tol=0, abs_tol=1e-12) for (_, s), b in zip(found, best, strict=True))
 
 
 def test_a_vector_is_most_similar_to_itself_and_least_to_its_opposite(searching):
