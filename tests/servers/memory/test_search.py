@@ -44,7 +44,7 @@ def test_it_finds_what_a_plain_computation_finds(searching):
     centre = random_vector(chance)
     # Far from each other, close to each other, so close that single precision mixes them up, and closer than that.
     vectors = [random_vector(chance) for _ in range(60)]
-    vectors += [[value + chance.gauss(0, 1e-3) for value in centre] for _ in range(30)]
+    vectors += [[value * (1 + chance.gauss(0, 0.1)) for value in centre] for _ in range(30)]
     vectors += [[value * (1 + chance.gauss(0, 3e-5)) for value in centre] for _ in range(10)]
     vectors += [[value * (1 + chance.gauss(0, 3e-8)) for value in centre] for _ in range(10)]
     memories = {create(searching, vector): vector for vector in vectors}
