@@ -46,7 +46,10 @@ __all__ = [
 ]
 
 SPARE = 20
-"""So many more than asked for are ranked exactly: rankers round, and may put neighbours in the wrong order."""
+"""So many more than asked for are ranked exactly: rankers round, and may put neighbours in the wrong order.
+
+Where more memories than these are as similar as the last one, to seven digits, it is open which of them are found.
+"""
 
 
 async def create_memory(connection: AsyncConnection, ranker: Ranker, new: NewMemory, now: datetime) -> Memory:
