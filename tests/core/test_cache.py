@@ -14,7 +14,7 @@ from holdfast.core.effects import Waiter
 
 
 def entry(value: Any = "v", size: int = 10, until: float = 100.0, **more: Any) -> Entry:
-    return Entry(value, size, 0.0, until, **more)
+    return Entry(value, size, until, **more)
 
 
 def request(**headers: str) -> Any:
@@ -444,7 +444,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _entry(self, key: str, variant: Any, size: int, times: tuple[float, float, float]) -> Entry:
         fresh, stale, error = (self.now + seconds for seconds in times)
-        return Entry(object(), size, self.now, fresh, stale, error, TAGS[key], PATHS[key], *variant)
+        return Entry(object(), size, fresh, stale, error, TAGS[key], PATHS[key], *variant)
 
     times = st.tuples(*[st.integers(0, 10)] * 3)
     sizes = st.integers(0, MAX_BYTES + 10)

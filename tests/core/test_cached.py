@@ -17,7 +17,7 @@ from tests.support.pipelines import BEGIN, Answer, Bench, LostError, Reply, Star
 
 
 def entry(value: Any, **more: Any) -> Entry:
-    return Entry(value, 10, 0.0, 100.0, **more)
+    return Entry(value, 10, 100.0, **more)
 
 
 def stop_of(result: Any) -> Stop:

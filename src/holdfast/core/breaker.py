@@ -159,10 +159,10 @@ class Breaker:
         if ticket >> 1 != self._generation:
             return
         if ticket & 1:
-            self._probes -= 1
             if self._slow_after is not None and seconds >= self._slow_after:
                 self._change(Trigger.FAILED, now)
                 return
+            self._probes -= 1
             self._proved += 1
             if self._proved >= self._policy.half_open_probes:
                 self._change(Trigger.PROVED, now)
@@ -172,14 +172,13 @@ class Breaker:
         else:
             if self._policy.window is None:
                 self._failures = 0
-            self._record(now, seconds, failed=False)
+            self._record(self._window, now, seconds, failed=False)
 
     def fail(self, ticket: int, now: float, seconds: float = 0.0) -> None:
         """The service failed, after `seconds`."""
         if ticket >> 1 != self._generation:
             return
         if ticket & 1:
-            self._probes -= 1
             self._change(Trigger.FAILED, now)
             return
         if self._policy.window is None:
@@ -189,7 +188,7 @@ class Breaker:
                 self._change(Trigger.TRIPPED, now)
                 return
         if self._window is not None:
-            self._record(now, seconds, failed=True)
+            self._record(self._window, now, seconds, failed=True)
 
     def leave(self, ticket: int) -> None:
         """Neither nor: the ticket comes back without a result, and another probe may take its place."""
@@ -230,10 +229,8 @@ class Breaker:
         self.ticket = self._generation << 1
         self._probes = 0
 
-    def _record(self, now: float, seconds: float, *, failed: bool) -> None:
-        window, policy = self._window, self._policy
-        if window is None:
-            return
+    def _record(self, window: Window, now: float, seconds: float, *, failed: bool) -> None:
+        policy = self._policy
         slow = self._slow_after is not None and seconds >= self._slow_after
         window.record(now, failed=failed, slow=slow)
         if not failed and not slow:

@@ -28,7 +28,6 @@ class Entry:
     Attributes:
         value: the response in the form of whoever stores it.
         size: bytes that it counts for.
-        stored: when it was stored.
         fresh_until: end of its freshness.
         stale_until: until when it may be used while it is being refreshed (RFC 5861, section 3).
         error_until: until when it may be used instead of an error (RFC 5861, section 4).
@@ -45,7 +44,6 @@ class Entry:
         "path",
         "size",
         "stale_until",
-        "stored",
         "tags",
         "until",
         "value",
@@ -57,7 +55,6 @@ class Entry:
         self,
         value: Any,
         size: int,
-        stored: float,
         fresh_until: float,
         stale_until: float = 0.0,
         error_until: float = 0.0,
@@ -68,7 +65,6 @@ class Entry:
     ) -> None:
         self.value = value
         self.size = size
-        self.stored = stored
         self.fresh_until = fresh_until
         self.stale_until = stale_until
         self.error_until = error_until
@@ -189,9 +185,9 @@ class Cache:
     def fresh(self, key: Hashable, now: float) -> Entry | None:
         """The entry for a request if it is fresh, and the only one and varies on nothing; else `lookup` has to tell."""
         variants = self._entries.get(key)
-        if variants is None or len(variants) > 1:
+        if variants is None:
             return None
-        entry = variants[0]
+        entry = variants[0]  # those that vary come first
         if entry.vary or now >= entry.fresh_until:
             return None
         self._recent.move_to_end(entry)

@@ -123,7 +123,6 @@ class CacheStage:
             entry = Entry(
                 frozen.value,
                 frozen.size,
-                now,
                 fresh,
                 fresh + frozen.stale_while_revalidate,
                 fresh + frozen.stale_if_error,

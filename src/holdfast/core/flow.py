@@ -192,7 +192,7 @@ class Pipeline:
                 # A stream may live for hours: its head is answer enough to end the probing of everybody else.
                 breaker.succeed(ticket, now, now - job.began)
                 ticket = breaker.enter(now)
-                if ticket >= 0 and breaker.is_probe(ticket):
+                if breaker.is_probe(ticket):
                     breaker.leave(ticket)
                     ticket = -1
             if ticket >= 0:
