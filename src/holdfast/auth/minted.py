@@ -28,15 +28,18 @@ class JWTAuth(RenewingAuth):
     the server answers with 401 is renewed, and the request sent once more.
 
     Args:
-        key, algorithm, passphrase, allow_short_key: see `SigningKey`. HS256 is for a secret, RS256 and ES256 are for a
-            private key in PEM.
+        key: a secret of 32 bytes or more for HS256, a private key in PEM for RS256 and ES256; see `SigningKey`.
         subject: the claim ``sub``, whom the token stands for.
+        algorithm: what it is signed by.
         issuer: the claim ``iss``; None for none.
         scopes: the claim ``scopes``, a list; none if empty.
         claims: further claims, such as ``aud``.
         key_id: names the key in the token's header (``kid``).
-        lifetime: seconds from now to ``exp``. `early`: seconds before that the token is renewed.
+        passphrase: of an encrypted private key.
+        lifetime: seconds from now to ``exp``.
+        early: seconds before that the token is renewed.
         clock_skew: seconds by which ``iat`` is dated back, for servers whose clocks are behind.
+        allow_short_key: takes a secret of less than 32 bytes, for development, and logs a warning.
         wall: the time, in seconds since 1970.
 
     Raises:

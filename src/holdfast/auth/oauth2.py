@@ -47,7 +47,8 @@ class OAuth2ClientCredentials(RenewingAuth):
 
     Args:
         token_url: absolute http or https URL of the token endpoint.
-        client_id, client_secret: of the client; the secret may be a pydantic `SecretStr`.
+        client_id: of the client.
+        client_secret: of the client; a str, or a pydantic `SecretStr`.
         scope: what is asked for; a str with spaces, or a list. None leaves it to the server.
         audience: for servers that want to know whom the token is for. None sends none.
         client_authentication: ``"basic"`` sends id and secret in the Authorization header, which every server must
