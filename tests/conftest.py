@@ -1,11 +1,13 @@
-"""Settings of hypothesis and of Ctrl-C, and the failure test server as a fixture."""
+"""Settings of hypothesis, of Ctrl-C and of forks, and the failure test server as a fixture."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +26,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     # Started in the background by a shell, everything ignores Ctrl-C; there are tests of just that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# coverage has a lock of its own, which another thread may hold at a fork: a child that is measured then waits for ever,
+# as soon as it runs a line. This comes before Holdfast, whose lines are the first that a child runs.
+os.register_at_fork(after_in_child=partial(sys.settrace, None))
 
 
 @pytest.fixture(scope="session")
