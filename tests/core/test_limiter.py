@@ -344,10 +344,11 @@ def test_an_end_that_is_much_earlier_is_that_of_something_else():
     assert limiter.retry_after(1.0) == pytest.approx(9.0)
 
 
-def test_from_a_server_that_rounds_down_the_later_end_holds():
+@pytest.mark.parametrize("late", [0.0, 0.2, 1.0])
+def test_from_a_server_that_rounds_down_the_later_end_holds(late):
     limiter = limiter_of()
     limiter.paced(0, 1.0, 0.0)
-    limiter.throttled(None, 1.2)
+    limiter.throttled(None, 1.0 + late)
     limiter.paced(0, 9.4, 2.0)
     limiter.paced(0, 9.9, 2.0)
     assert limiter.retry_after(2.0) == pytest.approx(9.9)
@@ -372,6 +373,19 @@ def test_those_who_wait_are_spread_over_the_windows_to_come(window):
     limiter.paced(1, 2.0, 0.0, 3, window)
     assert waits(limiter, 8) == [0.0, 4.0, 4.0, 4.0, 9.0, 9.0, 9.0, 14.0]
     assert limiter.reserve(0.0, 13.9) is None
+
+
+def test_without_a_window_the_time_to_the_reset_is_taken_for_one():
+    limiter = limiter_of()
+    limiter.paced(0, 0.5, 0.0, 2)
+    assert waits(limiter, 5) == [0.5, 0.5, 1.0, 1.0, 1.5]
+
+
+def test_at_the_very_end_of_a_window_it_is_over():
+    limiter = limiter_of()
+    limiter.paced(0, 5.0, 0.0, 2, 5.0)
+    waits(limiter, 3)
+    assert limiter.reserve(5.0, 0.0) == 0.0
 
 
 def test_those_who_are_spread_already_count_when_the_next_window_begins():
@@ -691,6 +705,13 @@ def test_reset_forgets_the_tokens_that_are_held():
     assert waits(limiter, 3, now=5.0) == pytest.approx([0.0, 0.0, 1.0])
 
 
+def test_reset_leaves_the_bucket_full_from_the_first_second_on():
+    limiter = limiter_of(1.0, burst=2)
+    waits(limiter, 2, now=0.5)
+    limiter.reset()
+    assert waits(limiter, 3, now=0.5) == pytest.approx([0.0, 0.0, 1.0])
+
+
 def test_reset_forgets_who_waits_but_not_what_the_server_said():
     limiter = limiter_of()
     limiter.paced(1, 10.0, 0.0)
@@ -910,18 +931,49 @@ class Sending(RuleBasedStateMachine):
 TestSending = Sending.TestCase
 
 
-@given(
-    rate=st.floats(0.1, 100.0),
-    burst=st.integers(1, 20),
-    gaps=st.lists(st.floats(0.0, 3.0), min_size=1, max_size=60),
-)
-def test_taking_at_once_is_reserving_without_a_wait(rate: float, burst: int, gaps: list[float]):
-    policy = LimiterPolicy(rate=rate, burst=burst)
-    quick, plain = Limiter(policy), Limiter(policy)
-    now = 0.0
-    for gap in gaps:
-        now += gap
-        assert quick.take(now) == (plain.reserve(now, 0.0) is not None)
+@given(rates, bursts, plans)
+@example(1.0, 3, [(0.0, ("reserve", 3, INF)), (1.0, ("reserve", 2, INF))])
+@example(3.0, 1, [(0.0, ("reserve", 1, INF)), (0.3, ("reserve", 1, INF))])
+@example(1.0, 5, [(0.0, ("429", 0, 3.0)), (0.0, ("reserve", 1, INF))])
+@example(1.0, 5, [(0.0, ("paced", 1, 5.0)), (0.0, ("reserve", 2, INF))])
+def test_taking_at_once_is_reserving_without_a_wait(rate, burst, plan):
+    """Two limiters with the same past, one of them asked the short way."""
+    quick, plain = limiter_of(rate, burst, period=2.0), limiter_of(rate, burst, period=2.0)
+    now = 100.0
+    for step, (what, count, seconds) in plan:
+        now += step
+        for limiter in (quick, plain):
+            if what == "paced":
+                limiter.paced(count, seconds, now)
+            elif what == "429":
+                limiter.throttled(seconds, now)
+        for _ in range(count if what == "reserve" else 0):
+            assert quick.take(now) == (plain.reserve(now, 0.0) is not None)
+            assert quick.retry_after(now) == pytest.approx(plain.retry_after(now), abs=1e-9)
+
+
+def test_a_429_before_any_window_says_nothing_of_rounding():
+    limiter = limiter_of()
+    limiter.throttled(None, 0.5)
+    limiter.paced(0, 9.4, 1.0)
+    limiter.paced(0, 9.9, 1.0)
+    assert limiter.retry_after(1.0) == pytest.approx(9.4)
+
+
+@pytest.mark.parametrize("pace", [0.5, 1.0])
+def test_a_short_longest_pace_is_still_a_wait(pace):
+    limiter = limiter_of(max_pace=pace)
+    limiter.throttled(3.0, 0.0)
+    assert limiter.retry_after(0.0) == pace
+
+
+def test_after_a_reset_those_who_give_up_have_taken_nothing_of_what_the_server_allows():
+    limiter = limiter_of()
+    limiter.paced(2, 10.0, 0.0)
+    waits(limiter, 1)
+    limiter.reset()
+    limiter.give_back(0.0)
+    assert waits(limiter, 2) == [0.0, 10.0]
 
 
 def test_giving_back_after_a_change_of_the_rate_makes_nobody_wait_longer():
