@@ -13,7 +13,7 @@ help:
 	@echo "make demo      bare httpx2, a stack glued by hand and Holdfast against failing servers"
 	@echo "make test      the tests, with branch coverage"
 	@echo "make test-all  the tests on each of Python $(VERSIONS) that is installed"
-	@echo "make lint      ruff, mypy and the import rules"
+	@echo "make lint      ruff, mypy, pyright on what users see, and the import rules"
 	@echo "make format    let ruff format and mend what it can"
 	@echo "make bench     the benchmarks, as ratios to bare httpx2"
 	@echo "make mutants   break the core in every small way, and see which of it no test notices"
@@ -44,6 +44,7 @@ lint: .venv/.ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/basedpyright --pythonpath .venv/bin/python --project tests/service/typed
 	.venv/bin/lint-imports
 
 format: .venv/.ready

@@ -23,13 +23,21 @@ import in_process
 import loopback
 from timing import Times
 
-SECONDS = {"async": 60.0, "sync": 25.0, "loopback": 30.0, "import": 35.0}
-QUICK = {"async": 12.0, "sync": 4.0, "loopback": 5.0, "import": 7.0}
+SECONDS = {
+    "async": 60.0,
+    "sync": 25.0,
+    "loopback": 30.0,
+    "import": 35.0,
+    "typed": 20.0,
+    "memories": 20.0,
+    "crews": 30.0,
+}
+QUICK = {"async": 12.0, "sync": 4.0, "loopback": 5.0, "import": 7.0, "typed": 4.0, "memories": 5.0, "crews": 10.0}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One figure. Times are in microseconds per call, or per import."""
+    """One figure. Times are in microseconds per call, or per import. `note` says more about it."""
 
     name: str
     ratio: float
@@ -37,6 +45,7 @@ class Line:
     target: float | None
     ours: float
     base: float
+    note: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -79,18 +88,59 @@ def imports(seconds: float) -> Iterator[Line]:
     yield line("import httpx2 and pydantic / import httpx2", times, "pydantic", "httpx2")
 
 
+def typed_calls(seconds: float) -> Iterator[Line]:
+    import typed
+
+    times = asyncio.run(typed.measure(100, seconds))
+    yield line("typed get_session / bare get", times, "typed", "bare")
+    yield line("the same / bare get with .json()", times, "typed", "bare json")
+    yield line("the same / plain ResilientClient.get", times, "typed", "plain")
+    yield line("openai's typed models.retrieve / bare get", times, "openai", "bare model")
+
+
+def many_memories(seconds: float) -> Iterator[Line]:
+    import memories
+
+    for one in memories.measure(seconds):
+        times = one.times
+        for name, base in (("list_user", "health"), ("search_user", "health"), ("search_all", "numpy")):
+            ratio = times.median(name) / times.median(base)
+            best = min(times.rounds[name]) / min(times.rounds[base])
+            note = f"p99 {one.p99(name) * 1e6:.0f} us of {len(times.rounds[name])}"
+            if name == "search_all":
+                note += f"; {one.exact} of {memories.EXACT} searches exactly as numpy's"
+            what = f"{one.count:,} in {one.database}: {memories.SHORT[name]} / {memories.SHORT[base]}"
+            yield Line(what, ratio, best, None, times.median(name) * 1e6, times.median(base) * 1e6, note)
+
+
+def crews_under_faults(seconds: float) -> Iterator[Line]:
+    import crews
+
+    calls = 200 if seconds >= SECONDS["crews"] else 40
+    for deduplicated, seen in crews.measure(calls):
+        name = "keyed" if deduplicated else "not keyed"
+        wrong = crews.wrong(seen, deduplicated=deduplicated) / calls
+        each, per_call = seen.seconds / calls * 1e6, seen.requests / calls
+        note = f"{per_call:.2f} requests per call; {crews.tell(seen)}"
+        yield Line(f"{calls} crews, 30 % faults, {name}: wrong / calls", wrong, wrong, 0.0, each, 0.0, note)
+
+
 PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "async": calls_async,
     "sync": calls_sync,
     "loopback": calls_over_loopback,
     "import": imports,
+    "typed": typed_calls,
+    "memories": many_memories,
+    "crews": crews_under_faults,
 }
 
 
 def show(one: Line) -> str:
     target = "" if one.target is None else f"{one.target:.2f}"
     met = {None: "", True: "yes", False: "NO"}[one.met]
-    return f"{one.name:<54}{one.ratio:>7.3f}{one.best:>8.3f}{target:>8}  {met:<4}{one.ours:>10.1f}{one.base:>10.1f}"
+    figures = f"{one.ratio:>7.3f}{one.best:>8.3f}{target:>8}  {met:<4}{one.ours:>10.1f}{one.base:>10.1f}"
+    return f"{one.name:<54}{figures}  {one.note}".rstrip()
 
 
 def main() -> None:
@@ -101,7 +151,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seconds = QUICK if arguments.quick else SECONDS
     about = f"Python {platform.python_version()}, httpx2 {version('httpx2')}, {platform.machine()}"
-    print(f"{about}; medians, in us of processor time (loopback: of time)\n")
+    print(f"{about}; medians, in us of processor time (loopback, memories: of time)\n")
     print(f"{'':<54}{'ratio':>7}{'best':>8}{'target':>8}  {'met':<4}{'us':>10}{'base us':>10}")
     began = time.perf_counter()
     lines: list[Line] = []

@@ -113,6 +113,7 @@ def test_documented_defaults_of_the_client():
         True,
     )
     assert (config.max_response_bytes, config.max_connections, config.keepalive_expiry) == (64 * MIB, None, 5)
+    assert config.max_keepalive_connections is None
     assert (config.server_deduplicates, config.headers, config.send_deadline_header) == (False, {}, None)
     assert config.user_agent is not None
     assert config.user_agent.startswith("holdfast/")

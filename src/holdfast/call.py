@@ -284,6 +284,18 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             raise RuntimeError(f"{self!r} cannot be changed any more: make a new call")
         self._state = _USED
 
+    def take(self) -> bool:
+        """Claims the call for a flow that sends it as a part of its own, and tells `finish` or `fail`. For drivers.
+
+        Returns:
+            False if somebody was faster.
+        """
+        # No call between the look and the claim, as in `_start`.
+        if self._state is not _NEW:
+            return False
+        self._state = _RUNNING
+        return True
+
     # As on a future
 
     def done(self) -> bool:

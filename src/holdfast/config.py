@@ -78,6 +78,7 @@ class ClientConfig(Part):
             then retried like a PUT.
         max_response_bytes: the largest body that is read, decoded or as received; None for any.
         max_connections: size of the connection pool; None for as many as `bulkhead.max_concurrency`.
+        max_keepalive_connections: idle connections that are kept for later, the rest are closed; None keeps all.
         keepalive_expiry: seconds that an idle connection is kept; None for ever.
         service_name: what errors and logs call the server.
     """
@@ -107,6 +108,7 @@ class ClientConfig(Part):
     server_deduplicates: bool = False
     max_response_bytes: Count | None = 64 * MEBIBYTE
     max_connections: Count | None = None
+    max_keepalive_connections: CountOrZero | None = None
     keepalive_expiry: NotNegative | None = 5.0
     service_name: Name | None = None
 

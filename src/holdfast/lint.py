@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 HandedIn: TypeAlias = Literal["http_client", "transport"]
 
-_TRANSPORT_FIELDS = ("verify_ssl", "cert", "http2", "proxy", "max_connections", "keepalive_expiry")
+_TRANSPORT_FIELDS = (
+    "verify_ssl",
+    "cert",
+    "http2",
+    "proxy",
+    "max_connections",
+    "max_keepalive_connections",
+    "keepalive_expiry",
+)
 _RATE_FIELDS = ("window_seconds", "failure_rate")
 _WINDOW_FIELDS = ("window_size", "minimum_calls")
 
@@ -216,6 +224,13 @@ def _bulkhead(config: ClientConfig) -> _Findings:
                 " the rest wait for a connection and end in pool timeouts; leave max_connections at None"
             ),
             ("max_connections", "bulkhead.max_concurrency"),
+        )
+    kept, size = config.max_keepalive_connections, config.max_connections or slots
+    if kept is not None and kept > size:
+        yield (
+            "keepalive-beyond-pool",
+            f"{kept} idle connections are to be kept, but the pool has only {size}; the rest has no effect",
+            ("max_keepalive_connections", "max_connections", "bulkhead.max_concurrency"),
         )
 
 

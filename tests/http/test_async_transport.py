@@ -218,6 +218,25 @@ async def test_idle_connections_expire() -> None:
 
 
 @in_loop
+@pytest.mark.parametrize(("kept", "left"), [(None, 4), (1, 1), (0, 0)])
+async def test_no_more_idle_connections_are_kept_than_wanted(kept: int | None, left: int) -> None:
+    arrived: list[Received] = []
+
+    async def handler(request: Received, writer: asyncio.StreamWriter) -> None:
+        arrived.append(request)
+        while len(arrived) < 4:  # so that all four are open at once
+            await asyncio.sleep(0.001)
+        writer.write(answer(200, "ok"))
+        await writer.drain()
+
+    with serve(handler) as server:
+        async with ResilientClient(config(server.url, max_keepalive_connections=kept)) as client:
+            await asyncio.gather(*(client.get("/x") for _ in range(4)))
+            await until(lambda: server.open_connections == left)
+            assert server.connections == 4
+
+
+@in_loop
 async def test_a_unix_socket(tmp_path: Path) -> None:
     async def handler(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(2):

@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,25 @@ def test_idle_connections_expire() -> None:
         for _ in range(3):
             client.get("/x").result()
         assert server.connections == 3
+
+
+@pytest.mark.parametrize(("kept", "left"), [(None, 4), (1, 1), (0, 0)])
+def test_no_more_idle_connections_are_kept_than_wanted(kept: int | None, left: int) -> None:
+    arrived: list[Received] = []
+
+    async def handler(request: Received, writer: asyncio.StreamWriter) -> None:
+        arrived.append(request)
+        while len(arrived) < 4:  # so that all four are open at once
+            await asyncio.sleep(0.001)
+        writer.write(answer(200, "ok"))
+        await writer.drain()
+
+    with serve(handler) as server, ResilientClient(config(server.url, max_keepalive_connections=kept)) as client:
+        with ThreadPoolExecutor(4) as pool:
+            for one in [pool.submit(client.get("/x").result) for _ in range(4)]:
+                assert one.result().status_code == 200
+        wait_until(lambda: server.open_connections == left)
+        assert server.connections == 4
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

@@ -23,3 +23,21 @@ def test_nothing_of_failure_injection_is_there_unless_asked_for(tmp_path, faults
     assert config.http_protocol_class is protocol
     assert isinstance(config.app, FaultInjection) is faults
     assert (config.app is app) is not faults
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "local"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0", "localhost"),
+        ("::", "[::]", "localhost"),
+        ("", "", "localhost"),
+        ("::1", "[::1]", "[::1]"),
+        ("some.host", "some.host", "some.host"),
+    ],
+)
+def test_all_addresses_are_none_to_connect_to(tmp_path, host, shown, local):
+    options = ServeOptions(host=host, data_dir=tmp_path, port_offset=10)
+    service = Service("Test", 8000, app)
+    assert options.url_of(service) == f"http://{shown}:8010"
+    assert options.local_url_of(service) == f"http://{local}:8010"

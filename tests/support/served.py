@@ -13,6 +13,8 @@ from fastapi import FastAPI
 
 T = TypeVar("T")
 
+OUTSIDE = ("/health", "/openapi", "/crews", "/execute_crew")
+
 
 class Clock:
     """Tells the time that a test gives it."""
@@ -61,7 +63,7 @@ class Served:
 
     async def ask(self, method: str, path: str, json: Any = None, **options: Any) -> httpx2.Response:
         """A request that is not sent yet."""
-        full = path if path.startswith(("/health", "/openapi")) else f"/api/v1{path}"
+        full = path if path.startswith(OUTSIDE) else f"/api/v1{path}"
         body = {} if json is None else {"json": json}
         return await self._client.request(method, full, **body, **options)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from holdfast.service.model import Model
 from holdfast.service.sending import RequestModel
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Tokens = Annotated[int, Field(ge=0)]
+Counted = Annotated[int, BeforeValidator(lambda told: 0 if told is None else told)]  # some servers say null for none
 
 # Answers
 
@@ -28,9 +29,9 @@ class Session(Model):
     last_activity_at: datetime | None = None
     ended_at: datetime | None = None
     ttl: int | None = None
-    event_count: int = 0
-    total_input_tokens: int = 0
-    total_output_tokens: int = 0
+    event_count: Counted = 0
+    total_input_tokens: Counted = 0
+    total_output_tokens: Counted = 0
 
 
 class Event(Model):
@@ -40,8 +41,8 @@ class Event(Model):
     session_id: str
     event_type: str
     data: dict[str, Any] = Field(default_factory=dict)
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Counted = 0
+    output_tokens: Counted = 0
     timestamp: datetime | None = None
 
 
@@ -57,7 +58,7 @@ class Memory(Model):
     embedding: list[float] | None = None
     confidence: float | None = None
     importance: float | None = None
-    access_count: int = 0
+    access_count: Counted = 0
     last_accessed_at: datetime | None = None
     expires_at: datetime | None = None
     deleted_at: datetime | None = None

@@ -52,6 +52,7 @@ class Pipeline:
         self.states: dict[str, State] = {}
         self.closed = False
         self._attempt = AttemptStage(ports, bulkhead, pacing=pacing)
+        self.sleep = self._attempt.sleep
         self._breaker = breaker
         self._budget = budget
         self._limiter = limiter

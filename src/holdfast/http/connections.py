@@ -151,13 +151,16 @@ class Connections:
                 tls = _default_context(tls, config.trust_env, places)
             self._tls = tls
         size = config.max_connections or config.bulkhead.max_concurrency
+        kept = config.max_keepalive_connections
         return {
             "verify": self._tls,
             "http2": config.http2,
             "proxy": config.proxy,
             "trust_env": config.trust_env,
             "limits": httpx2.Limits(
-                max_connections=size, max_keepalive_connections=size, keepalive_expiry=config.keepalive_expiry
+                max_connections=size,
+                max_keepalive_connections=size if kept is None else kept,
+                keepalive_expiry=config.keepalive_expiry,
             ),
             "timeout": httpx2.Timeout(**config.timeout.seconds()),
             "cookies": self._jar,

@@ -179,7 +179,15 @@ class AsyncDriver:
         child = Child()
         task = self.loop.create_task(self._run_child(flow, child))
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._background.discard(task)
+            if not child.woken:
+                # Cancelled before its first step: nothing of `_run_child` has run.
+                with self._runtime:
+                    child.wake(_cancelled())
+
+        task.add_done_callback(ended)
 
         def cancel() -> None:
             if self.loop.is_closed():
@@ -194,7 +202,7 @@ class AsyncDriver:
             result = await self.drive(flow, cast("asyncio.Task[Any]", asyncio.current_task()))
         except asyncio.CancelledError:
             with self._runtime:
-                child.wake(Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline")))
+                child.wake(_cancelled())
             raise
         except Exception as error:
             result = Failed(error)
@@ -209,6 +217,10 @@ class AsyncDriver:
             await asyncio.gather(*self._background, return_exceptions=True)
         self.deadlines.close()
         await self.engine.aclose()
+
+
+def _cancelled() -> Failed:
+    return Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline"))
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,23 @@ class Cancelled(BaseException):
     """Thrown into a spawned flow to cancel it. Never leaves the driver."""
 
 
+class Stop:
+    """Whether a spawned flow was cancelled, and where it waits."""
+
+    __slots__ = ("asked", "waiter")
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.waiter: Waiter | None = None
+
+    def ask(self) -> None:
+        """Cancels it: it performs no effect any more, and waits no longer."""
+        self.asked = True
+        waiter = self.waiter
+        if waiter is not None and waiter.notify is not None:
+            waiter.notify()
+
+
 class SyncDriver:
     """Drives the flows of one client; any number of threads may do so at once."""
 
@@ -24,7 +42,7 @@ class SyncDriver:
         self.engine = engine
         self._runtime = runtime
 
-    def drive(self, flow: Flow[Any], cancelled: Callable[[], bool] | None = None) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
+    def drive(self, flow: Flow[Any], stop: Stop | None = None) -> Any:  # noqa: C901, PLR0915  # one loop, a branch per effect
         """Runs `flow` to its end and returns its result.
 
         Raises:
@@ -52,8 +70,10 @@ class SyncDriver:
                         # In the same locked step that yielded it, so that no wake-up falls in between.
                         parked = effect.waiter or Waiter()
                         gate = self._bind(parked)
-                except StopIteration as stop:
-                    result = stop.value
+                        if stop is not None:
+                            stop.waiter = parked
+                except StopIteration as end:
+                    result = end.value
                     return result
                 finally:
                     runtime.release()
@@ -61,6 +81,9 @@ class SyncDriver:
                         runtime.settle()
                 step = flow.send
                 try:
+                    if stop is not None and stop.asked:
+                        # Before, not after: what was cancelled under the lock then performs no effect any more.
+                        raise Cancelled
                     kind = effect.__class__
                     if kind is Job:
                         if runtime.dropped:
@@ -79,13 +102,13 @@ class SyncDriver:
                         value = None
                         runtime.tidy()
                         self._wait(effect.until, gate)
+                        if stop is not None and stop.asked:
+                            raise Cancelled
                     elif kind is Io:
                         with limit(effect.deadline - runtime.now()):
                             value = _io(effect)
                     else:
                         value = self._spawn(effect.flow)
-                    if cancelled is not None and cancelled():
-                        raise Cancelled
                 except BaseException as error:
                     step = flow.throw
                     value = error
@@ -126,12 +149,12 @@ class SyncDriver:
 
     def _spawn(self, flow: Flow[Any]) -> Child:
         child = Child()
-        stop = threading.Event()
-        child.cancel = stop.set
+        stop = Stop()
+        child.cancel = stop.ask
 
         def run() -> None:
             try:
-                outcome = self.drive(flow, stop.is_set)
+                outcome = self.drive(flow, stop)
             except Cancelled:
                 outcome = Failed(EngineError("cancelled", sent=Sent.MAYBE, phase="deadline"))
             except Exception as error:
@@ -139,7 +162,9 @@ class SyncDriver:
             with self._runtime:
                 child.wake(outcome)
 
-        threading.Thread(target=run, name="holdfast-background", daemon=True).start()
+        # As a task does, it goes on in the context of whoever spawned it, which tells the request that is being served.
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(run,), name="holdfast-background", daemon=True).start()
         return child
 
     def close(self) -> None:

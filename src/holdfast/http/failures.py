@@ -104,6 +104,10 @@ class Failures:
             f"{job_route} was not sent: {message}", endpoint=job_route, field_errors=errors, may_have_executed=False
         )
 
+    def quoted(self, job: Job, said: object) -> str:
+        """What the server said, in one line: cut where it is long, and without the credentials that were sent."""
+        return _one_line(said if isinstance(said, str) else json.dumps(said, default=str), self._secrets(job))
+
     def closed(self) -> ex.ClientClosedError:
         """The exception for using a closed client other than by a call."""
         return ex.ClientClosedError(f"the client is closed. {_HINTS[ex.ClientClosedError]}")
@@ -234,11 +238,15 @@ def _detail(reply: Any, secrets: list[str]) -> str:
     for name in ("detail", "message", "error", "title"):
         value = body.get(name)
         if isinstance(value, str) and value:
-            line = " ".join(value.split())
-            for secret in secrets:
-                line = line.replace(secret, REDACTED)  # servers quote the token that they refuse
-            return line if len(line) <= _MOST_DETAIL else line[: _MOST_DETAIL - 1] + "…"
+            return _one_line(value, secrets)
     return ""
+
+
+def _one_line(text: str, secrets: list[str]) -> str:
+    line = " ".join(text.split())
+    for secret in secrets:
+        line = line.replace(secret, REDACTED)  # servers quote the token that they refuse
+    return line if len(line) <= _MOST_DETAIL else line[: _MOST_DETAIL - 1] + "…"
 
 
 def _validation(response: httpx2.Response) -> dict[str, Any]:

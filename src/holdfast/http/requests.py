@@ -95,9 +95,11 @@ class Composer:
         uses: how the calls without options but a `cache_ttl` use the cache that were made before. Empty as soon as
             there are cookies.
         carrier: what providers of credentials send their own requests by; set before the first call.
+        id_is_key: whether a caller who gives a `request_id` vouches that the server deduplicates by it.
     """
 
     carrier: Carrier
+    id_is_key: bool = True
 
     def __init__(
         self,
@@ -280,7 +282,7 @@ class Composer:
         id_: str | None = None
         if options:
             id_ = options.get("request_id")
-            keyed = options.get("server_deduplicates", keyed or id_ is not None)
+            keyed = options.get("server_deduplicates", keyed or (id_ is not None and self.id_is_key))
             if id_ is None:
                 for name, value in headers:
                     if name.lower() == b"x-request-id":

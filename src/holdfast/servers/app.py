@@ -9,6 +9,7 @@ import signal
 import socket
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -83,8 +84,18 @@ class ServeOptions:
 
     def url_of(self, service: Service) -> str:
         """The URL at which the service answers."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port_of(service)}"
+        return self._url(self.host, service)
+
+    def local_url_of(self, service: Service) -> str:
+        """The URL at which the others in this process reach the service: "all addresses" is none to connect to."""
+        try:
+            everywhere = ip_address(self.host).is_unspecified
+        except ValueError:
+            everywhere = not self.host
+        return self._url("localhost" if everywhere else self.host, service)
+
+    def _url(self, host: str, service: Service) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port_of(service)}"
 
 
 def serve(options: ServeOptions, announce: Callable[[str], None] = print) -> None:
@@ -124,8 +135,10 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    neighbours = {service.name: options.local_url_of(service) for service in services}
     async with AsyncExitStack() as lifespans:
         for service in services:
+            service.meet(neighbours)
             await lifespans.enter_async_context(service.lifespan())
         async with asyncio.TaskGroup() as group:
             for server, bound in zip(servers, sockets, strict=True):

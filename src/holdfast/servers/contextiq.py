@@ -13,12 +13,13 @@ __all__ = ["Settings"]
 
 
 class Settings(BaseSettings):
-    """Who may call.
+    """Who may call, and how much may be sent.
 
     Attributes:
         require_auth: whether requests below /api/v1 need a bearer token.
         jwt_secret_key: with which tokens are signed (HS256), at least 32 bytes; needed if they are.
         issuer: of the tokens.
+        max_body_bytes: of a request; a larger one is answered 413.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONTEXTIQ_", frozen=True)
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
 
     require_auth: bool = False
     jwt_secret_key: SecretStr | None = Field(default=None, validate_default=True)
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
 
     @field_validator("jwt_secret_key")
     @classmethod

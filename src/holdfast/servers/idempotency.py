@@ -6,6 +6,8 @@ either done both or neither. A duplicate that arrives while the first is being w
 
 Answers 408, 429 and 503 say "try again", so they are not stored, and neither is what failed unexpectedly: then nothing
 was done.
+
+Work that takes longer than a transaction may has a claim on its key: see `holdfast.servers.claims`.
 """
 
 from __future__ import annotations
@@ -18,19 +20,46 @@ from typing import Annotated
 
 from fastapi import Header, HTTPException
 from pydantic import BaseModel
-from sqlalchemy import Column, ColumnElement, Integer, LargeBinary, MetaData, Table, Text, and_, delete, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    delete,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import JSONResponse, Response
 
 from holdfast.servers.columns import Timestamp
 
-__all__ = ["KEPT", "REPLAYED_HEADER", "Key", "KeyHeader", "execute_once", "idempotency_keys", "metadata", "purge"]
+__all__ = [
+    "KEPT",
+    "NOT_STORED",
+    "REPLAYED_HEADER",
+    "Key",
+    "KeyHeader",
+    "belongs_to",
+    "execute_once",
+    "idempotency_keys",
+    "insert_key",
+    "metadata",
+    "purge",
+    "refuse_reuse",
+]
 
 KEPT = timedelta(hours=24)
 """For so long an answer is kept. A client that repeats a request later has long given it up."""
 
 NOT_STORED = frozenset({408, 429, 503})
+"""Statuses of answers that are not kept: they ask for another try."""
 
 REPLAYED_HEADER = "Idempotent-Replayed"
 """Set to `true` on an answer that is a repetition."""
@@ -53,6 +82,8 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("body", LargeBinary),
     Column("created_at", Timestamp, nullable=False, index=True),
+    Column("owner", Text),
+    Column("lease_until", Timestamp),
 )
 
 Work = Callable[[AsyncConnection], Awaitable[BaseModel]]
@@ -102,7 +133,7 @@ async def execute_once(
     """
     if key is None:
         return _json(status, await _body(work, connection))
-    if not await _claim(connection, key, now):
+    if not await insert_key(connection, key, now):
         return await _stored(connection, key)
     headers: Mapping[str, str] | None = None
     try:
@@ -113,17 +144,27 @@ async def execute_once(
             raise
         status, headers = error.status_code, error.headers
         body = bytes(JSONResponse({"detail": error.detail}).body)
-    await connection.execute(update(idempotency_keys).where(_is(key)).values(status=status, body=body))
+    await connection.execute(update(idempotency_keys).where(belongs_to(key)).values(status=status, body=body))
     return _json(status, body, headers)
 
 
 async def purge(connection: AsyncConnection, service: str, now: datetime) -> None:
-    """Forget a service's answers that are older than `KEPT`."""
-    old = and_(idempotency_keys.c.service == service, idempotency_keys.c.created_at < now - KEPT)
-    await connection.execute(delete(idempotency_keys).where(old))
+    """Forget a service's answers that are older than `KEPT`. What is still being worked on has none."""
+    columns = idempotency_keys.c
+    over = or_(columns.lease_until.is_(None), columns.lease_until < now - KEPT)
+    await connection.execute(
+        delete(idempotency_keys).where(columns.service == service, columns.created_at < now - KEPT, over)
+    )
 
 
-async def _claim(connection: AsyncConnection, key: Key, now: datetime) -> bool:
+async def insert_key(
+    connection: AsyncConnection,
+    key: Key,
+    now: datetime,
+    *,
+    owner: str | None = None,
+    lease_until: datetime | None = None,
+) -> bool:
     """Whether the key is new. In PostgreSQL this waits for a transaction that has claimed it and is not finished."""
     values = {
         "service": key.service,
@@ -132,6 +173,8 @@ async def _claim(connection: AsyncConnection, key: Key, now: datetime) -> bool:
         "key": key.key,
         "fingerprint": key.fingerprint,
         "created_at": now,
+        "owner": owner,
+        "lease_until": lease_until,
     }
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     result = await connection.execute(make(idempotency_keys).values(values).on_conflict_do_nothing())
@@ -140,13 +183,22 @@ async def _claim(connection: AsyncConnection, key: Key, now: datetime) -> bool:
 
 async def _stored(connection: AsyncConnection, key: Key) -> Response:
     columns = idempotency_keys.c
-    found = select(columns.fingerprint, columns.status, columns.body).where(_is(key))
+    found = select(columns.fingerprint, columns.status, columns.body).where(belongs_to(key))
     fingerprint, status, body = (await connection.execute(found)).one()
+    refuse_reuse(key, fingerprint)
+    return _json(status, body, {REPLAYED_HEADER: "true"})
+
+
+def refuse_reuse(key: Key, fingerprint: bytes) -> None:
+    """Compares a request with what its key was used for before.
+
+    Raises:
+        HTTPException: 422, that was something else.
+    """
     if fingerprint != key.fingerprint:
         message = f"{key.key!r} was the key of another {key.operation} before: query or body differ"
         problem = {"loc": ["header", "idempotency-key"], "msg": message, "type": "idempotency_key_reused"}
         raise HTTPException(422, [problem])
-    return _json(status, body, {REPLAYED_HEADER: "true"})
 
 
 async def _body(work: Work, connection: AsyncConnection) -> bytes:
@@ -157,7 +209,8 @@ def _json(status: int, body: bytes, headers: Mapping[str, str] | None = None) ->
     return Response(body, status, headers, media_type="application/json")
 
 
-def _is(key: Key) -> ColumnElement[bool]:
+def belongs_to(key: Key) -> ColumnElement[bool]:
+    """The condition for the row of a key."""
     columns = idempotency_keys.c
     return and_(
         columns.service == key.service,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -45,12 +45,14 @@ class Service:
     Attributes:
         lifespan: what surrounds the serving, such as an open database; entered before the first request, left after the
             last. Entering it may raise `ServerStartError`.
+        meet: told the URLs of all services that are served together, by name, before the lifespan is entered.
     """
 
     name: str
     port: int
     app: ASGIApp
     lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+    meet: Callable[[Mapping[str, str]], None] = lambda _: None
 
 
 def read_settings(kind: type[SettingsT]) -> SettingsT:

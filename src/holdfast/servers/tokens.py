@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jwt
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["SHORTEST_SECRET", "BearerTokens", "InvalidTokenError", "subject_of"]
+__all__ = ["SHORTEST_SECRET", "BearerTokens", "ContextTokens", "InternalTokens", "RefusedError", "TokenCheck"]
 
 SHORTEST_SECRET = 32
 """Bytes. RFC 7518, section 3.2: a key for HS256 is at least as long as its hash."""
@@ -19,54 +21,134 @@ SHORTEST_SECRET = 32
 LEEWAY_SECONDS = 5
 """Clocks of two machines differ."""
 
-
-class InvalidTokenError(Exception):
-    """The request has no token that can be accepted; the message says why."""
+MISSING = "the header Authorization with a bearer token is missing"
 
 
-def subject_of(authorization: str | None, secret: str, issuer: str) -> str:
-    """Whose token it is: the claim `sub` of a JWT that is signed with HS256 and not expired.
+class RefusedError(Exception):
+    """The request may not pass; the message says why.
 
-    Raises:
-        InvalidTokenError: it is none.
+    Attributes:
+        status: of the answer.
+        detail: of the answer, in the words that the clients of this server know.
     """
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise InvalidTokenError("the header Authorization with a bearer token is missing")
-    try:
-        claims = jwt.decode(
-            token.strip(),
-            secret,
-            algorithms=["HS256"],
-            issuer=issuer,
-            leeway=LEEWAY_SECONDS,
-            options={"require": ["sub", "exp", "iat", "iss"], "verify_aud": False},
-        )
-    except jwt.InvalidTokenError as error:
-        raise InvalidTokenError(f"the token cannot be accepted: {error}") from error
-    return str(claims["sub"])
+
+    def __init__(self, status: int, detail: str, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.detail = detail
+
+
+class TokenCheck(Protocol):
+    """Looks at the header Authorization of a request."""
+
+    def __call__(self, authorization: str | None) -> str:
+        """Whose token it is.
+
+        Raises:
+            RefusedError: it is none, or does not allow this.
+        """
+        ...
+
+
+class ContextTokens:
+    """Tokens of the Sessions and the Memory service: they say who issued them. What is wrong with one is a 401."""
+
+    def __init__(self, secret: str, issuer: str) -> None:
+        self._secret = _key(secret)
+        self._issuer = issuer
+
+    def __call__(self, authorization: str | None) -> str:
+        """See `TokenCheck`."""
+        token = _bearer(authorization)
+        if token is None:
+            raise RefusedError(
+                401, "Authentication required", "the header Authorization with a bearer token is missing"
+            )
+        try:
+            return str(_claims(token, self._secret, ["sub", "exp", "iat", "iss"], issuer=self._issuer)["sub"])
+        except jwt.InvalidTokenError as error:
+            why = f"the token cannot be accepted: {error}"
+            raise RefusedError(401, "Authentication required", why) from error
+
+
+class InternalTokens:
+    """Tokens that services of one owner sign with a common secret: they say what they allow.
+
+    Without a token a request is refused with 403, with one that is no good with 401, and with one that does not allow
+    it with 403, as by the service that this one stands for.
+
+    Args:
+        secret: what tokens are signed with; a short one is for its owner to allow.
+        scopes: of which a token must have one.
+    """
+
+    def __init__(self, secret: str, scopes: Collection[str]) -> None:
+        self._secret = _key(secret)
+        self._scopes = frozenset(scopes)
+
+    def __call__(self, authorization: str | None) -> str:
+        """See `TokenCheck`."""
+        token = _bearer(authorization)
+        if token is None:
+            raise RefusedError(403, "Not authenticated", MISSING)
+        try:
+            claims = _claims(token, self._secret, ["sub", "exp", "iat", "scopes"])
+        except jwt.ExpiredSignatureError as error:
+            raise RefusedError(401, "Token has expired", f"the token cannot be accepted: {error}") from error
+        except jwt.InvalidTokenError as error:
+            raise RefusedError(401, "Invalid token", f"the token cannot be accepted: {error}") from error
+        scopes = claims["scopes"]
+        if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+            raise RefusedError(401, "Invalid token", "the token cannot be accepted: scopes must be a list of texts")
+        if self._scopes.isdisjoint(scopes):
+            why = f"the token needs one of the scopes {', '.join(sorted(self._scopes))}"
+            raise RefusedError(403, "Insufficient permissions", why)
+        return str(claims["sub"])
 
 
 class BearerTokens:
-    """ASGI middleware: requests below `prefix` need a token, and get its subject as `request.state.caller`.
+    """ASGI middleware: requests to these paths, and to what is below them, get their caller as `request.state.caller`.
 
-    A request without one is answered before its body is read.
+    One that the check refuses is answered before its body is read.
     """
 
-    def __init__(self, app: ASGIApp, *, prefix: str, secret: str, issuer: str) -> None:
+    def __init__(self, app: ASGIApp, *, paths: Collection[str], check: TokenCheck) -> None:
         self._app = app
-        self._prefix = prefix.rstrip("/") + "/"
-        self._secret = secret
-        self._issuer = issuer
+        self._prefixes = tuple(path.rstrip("/") + "/" for path in paths)
+        self._check = check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and (scope["path"] + "/").startswith(self._prefix):
+        if scope["type"] == "http" and (scope["path"] + "/").startswith(self._prefixes):
             try:
-                caller = subject_of(Headers(scope=scope).get("Authorization"), self._secret, self._issuer)
-            except InvalidTokenError as error:
-                body = {"detail": "Authentication required", "error": str(error)}
-                await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+                caller = self._check(Headers(scope=scope).get("Authorization"))
+            except RefusedError as error:
+                body = {"detail": error.detail, "error": str(error)}
+                headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+                await JSONResponse(body, error.status, headers)(scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _key(secret: str) -> bytes:
+    # HMAC fills a key up with zeros in any case (RFC 2104, section 2). PyJWT would warn of a short one with every
+    # token; whether one may be short is decided, and said, where it comes from.
+    return secret.encode("utf-8", "surrogatepass").ljust(SHORTEST_SECRET, b"\0")
+
+
+def _claims(token: str, secret: bytes, required: list[str], issuer: str | None = None) -> dict[str, Any]:
+    """The claims of a JWT that is signed with HS256 and not expired."""
+    return jwt.decode(
+        token,
+        secret,
+        algorithms=["HS256"],
+        issuer=issuer,
+        leeway=LEEWAY_SECONDS,
+        options={"require": required, "verify_aud": False},
+    )

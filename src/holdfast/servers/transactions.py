@@ -14,7 +14,7 @@ from starlette.responses import Response
 from holdfast.servers.db import Database
 from holdfast.servers.idempotency import Key, KeyHeader, Work, execute_once
 
-__all__ = ["Once", "Resources", "Transactions", "Unkeyed"]
+__all__ = ["Once", "RequestKey", "Resources", "Transactions", "Unkeyed"]
 
 ResultT = TypeVar("ResultT")
 
@@ -71,15 +71,22 @@ def _unkeyed(request: Request) -> Transactions:
     return Transactions(_resources(request))
 
 
-async def _once(request: Request, idempotency_key: KeyHeader = None, x_request_id: KeyHeader = None) -> Transactions:
-    resources = _resources(request)
+async def _key(request: Request, idempotency_key: KeyHeader = None, x_request_id: KeyHeader = None) -> Key | None:
     header = idempotency_key or x_request_id
     if not header:
-        return Transactions(resources)
+        return None
     caller = getattr(request.state, "caller", "")
     operation = f"{request.method} {request.url.path}"
     query = cast("bytes", request.scope["query_string"])
-    return Transactions(resources, Key.of(resources.service, caller, operation, header, query, await request.body()))
+    return Key.of(_resources(request).service, caller, operation, header, query, await request.body())
+
+
+RequestKey = Annotated[Key | None, Depends(_key)]
+"""The idempotency key of a request; None if it has none."""
+
+
+def _once(request: Request, key: RequestKey) -> Transactions:
+    return Transactions(_resources(request), key)
 
 
 Unkeyed = Annotated[Transactions, Depends(_unkeyed)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -17,19 +17,21 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.responses import JSONResponse, Response
 
 from holdfast._version import __version__
+from holdfast.servers.bodies import BodyLimit
 from holdfast.servers.idempotency import purge
-from holdfast.servers.tokens import BearerTokens
+from holdfast.servers.tokens import BearerTokens, ContextTokens
 from holdfast.servers.transactions import Resources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from fastapi import APIRouter
 
     from holdfast.servers.contextiq import Settings
     from holdfast.servers.db import Database
 
-__all__ = ["create", "utc_now"]
+__all__ = ["Purge", "create", "utc_now"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,10 @@ PASSING_STATES = frozenset({"40001", "40P01", "53300", "55P03", "57014", "57P01"
 that last too long, statements that are cancelled, a server that stops or starts."""
 
 PURGE_SECONDS = 3600.0
-"""How often old idempotency keys are looked for."""
+"""How often is looked for what has become old: idempotency keys, and what the services name."""
+
+Purge: TypeAlias = "Callable[[Database, datetime], Awaitable[None]]"
+"""Removes from a service's database what is too old at a time."""
 
 
 def utc_now() -> datetime:
@@ -54,8 +59,9 @@ def create(
     settings: Settings,
     *,
     clock: Callable[[], datetime] = utc_now,
-    prepare: Callable[[FastAPI], Awaitable[None]] | None = None,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     health: Callable[[FastAPI], Mapping[str, object]] | None = None,
+    purges: Sequence[Purge] = (),
 ) -> FastAPI:
     """The app of one port.
 
@@ -64,46 +70,52 @@ def create(
         service: name in the health answer, and of its idempotency keys.
         database: opened when the app starts, closed when it ends.
         routers: what it serves besides health.
-        settings: whether tokens are checked below /api/v1.
+        settings: whether tokens are checked below /api/v1, and how large bodies may be.
         clock: tells the time, aware.
-        prepare: called when the database is open.
+        lifespan: entered when the database is open, left before it is closed.
         health: what the health answer says besides; it may replace what is there.
+        purges: called at the start, and then every hour.
 
     Entering the app's lifespan raises `ServerStartError` if the database cannot be used.
     """
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await database.open()
-        try:
-            if prepare is not None:
-                await prepare(app)
-            await _purge(resources)
+    async def whole(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(database.close)
+            await database.open()
+            if lifespan is not None:
+                await stack.enter_async_context(lifespan(app))
+            await _purge(resources, purges)
             stopping = asyncio.Event()
-            purging = asyncio.create_task(_purge_until(stopping, resources))
+            purging = asyncio.create_task(_purge_until(stopping, resources, purges))
             try:
                 yield
             finally:
                 # Not cancelled: a transaction that is cut off costs its connection.
                 stopping.set()
                 await purging
-        finally:
-            await database.close()
 
     resources = Resources(service, database, clock)
-    app = FastAPI(title=title, version=__version__, lifespan=lifespan, redirect_slashes=False)
+    limit = settings.max_body_bytes
+    app = FastAPI(title=title, version=__version__, lifespan=whole, redirect_slashes=False)
     app.state.resources = resources
     app.add_exception_handler(RequestValidationError, _refused)
     for error in (DBAPIError, PoolTimeoutError, OSError):
         app.add_exception_handler(error, _unavailable)
+    app.add_middleware(BodyLimit, limit=limit)
     dependencies: list[Any] = []
     if settings.require_auth:
-        secret = settings.secret()
-        app.add_middleware(BearerTokens, prefix="/api/v1", secret=secret, issuer=settings.issuer)
+        check = ContextTokens(settings.secret(), settings.issuer)
+        app.add_middleware(BearerTokens, paths=["/api/v1"], check=check)
         # The middleware checks; this only says so in the OpenAPI document.
         dependencies.append(Security(HTTPBearer(auto_error=False, bearerFormat="JWT")))
+    everywhere: dict[int | str, dict[str, Any]] = {
+        400: {"description": "It cannot be read."},
+        413: {"description": f"The body has more than {limit} bytes."},
+    }
     for router in routers:
-        app.include_router(router, dependencies=dependencies, responses={400: {"description": "It cannot be read."}})
+        app.include_router(router, dependencies=dependencies, responses=everywhere)
     _add_health(app, service, resources, health)
     return app
 
@@ -154,18 +166,21 @@ def _passes(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in PASSING_STATES
 
 
-async def _purge_until(stopping: asyncio.Event, resources: Resources) -> None:
+async def _purge_until(stopping: asyncio.Event, resources: Resources, purges: Sequence[Purge]) -> None:
     while not stopping.is_set():
         try:
             async with asyncio.timeout(PURGE_SECONDS):
                 await stopping.wait()
         except TimeoutError:
-            await _purge(resources)
+            await _purge(resources, purges)
 
 
-async def _purge(resources: Resources) -> None:
+async def _purge(resources: Resources, purges: Sequence[Purge]) -> None:
+    now = resources.clock()
     try:
         async with resources.database.writing() as connection:
-            await purge(connection, resources.service, resources.clock())
+            await purge(connection, resources.service, now)
+        for one in purges:
+            await one(resources.database, now)
     except (SQLAlchemyError, OSError) as error:
-        logger.warning("old idempotency keys could not be removed: %s", error)
+        logger.warning("what is too old could not be removed: %s", error)

@@ -1,1 +1,85 @@
-"""The declarative base of typed service clients."""
+"""Typed clients for services of your own, one plain method per endpoint.
+
+    from holdfast.service import Call, Model, ServiceClient, ServiceSettings
+
+`ServiceClient` shows one. Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.call import Call
+    from holdfast.service.bulk import BulkFailure, BulkResult, BulkStoppedError
+    from holdfast.service.client import ServiceClient
+    from holdfast.service.endpoint import Answered
+    from holdfast.service.errors import renamed, unreachable
+    from holdfast.service.health import CheckResult, HealthReport, check_health
+    from holdfast.service.model import Model
+    from holdfast.service.pages import Page, PagedCall
+    from holdfast.service.paging import Cursor, LinkHeader, Offset, PageNumber, Paging, Step
+    from holdfast.service.poll import PollDeadlineError
+    from holdfast.service.progress import ProgressBar
+    from holdfast.service.sending import NULL, Null, RequestModel
+    from holdfast.service.settings import BaseServiceSettings, ServiceSettings
+
+__all__ = [
+    "NULL",
+    "Answered",
+    "BaseServiceSettings",
+    "BulkFailure",
+    "BulkResult",
+    "BulkStoppedError",
+    "Call",
+    "CheckResult",
+    "Cursor",
+    "HealthReport",
+    "LinkHeader",
+    "Model",
+    "Null",
+    "Offset",
+    "Page",
+    "PageNumber",
+    "PagedCall",
+    "Paging",
+    "PollDeadlineError",
+    "ProgressBar",
+    "RequestModel",
+    "ServiceClient",
+    "ServiceSettings",
+    "Step",
+    "check_health",
+    "renamed",
+    "unreachable",
+]
+
+_PLACES = {
+    "holdfast.call": "Call",
+    "holdfast.service.bulk": "BulkFailure BulkResult BulkStoppedError",
+    "holdfast.service.client": "ServiceClient",
+    "holdfast.service.endpoint": "Answered",
+    "holdfast.service.errors": "renamed unreachable",
+    "holdfast.service.health": "CheckResult HealthReport check_health",
+    "holdfast.service.model": "Model",
+    "holdfast.service.pages": "Page PagedCall",
+    "holdfast.service.paging": "Cursor LinkHeader Offset PageNumber Paging Step",
+    "holdfast.service.poll": "PollDeadlineError",
+    "holdfast.service.progress": "ProgressBar",
+    "holdfast.service.sending": "NULL Null RequestModel",
+    "holdfast.service.settings": "BaseServiceSettings ServiceSettings",
+}
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
 from urllib.parse import quote, urlencode
@@ -16,22 +16,25 @@ from holdfast.client import ResilientClient
 from holdfast.exceptions import HoldfastError, InvalidRequestError
 from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
 from holdfast.service.decode import decoder
-from holdfast.service.endpoint import Endpoint, Refused
+from holdfast.service.endpoint import Answered, Endpoint, Refused, Translate
 from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest, RefusedPages
 from holdfast.service.sending import body_of, query_of
-from holdfast.service.settings import ServiceSettings
+from holdfast.service.settings import BaseServiceSettings, ServiceSettings
 from holdfast.service.template import BadParameterError, template
 
 if TYPE_CHECKING:
     import httpx2
 
     from holdfast.core.events import Observer
+    from holdfast.service.bulk import BulkResult, Progress
     from holdfast.service.paging import Paging
 
 __all__ = ["ServiceClient"]
 
+I = TypeVar("I")  # noqa: E741  # an item
 M = TypeVar("M")
-S = TypeVar("S", bound=ServiceSettings)
+R = TypeVar("R")
+S = TypeVar("S", bound=BaseServiceSettings)
 
 _OPTIONS = frozenset(BodyOptions.__annotations__) - {"params", "json"}
 _CALLS = frozenset({"Call", "PagedCall"})
@@ -60,7 +63,7 @@ class ServiceClient(Generic[S]):
         pydantic.ValidationError: a setting in the environment is wrong.
     """
 
-    settings_class: ClassVar[type[ServiceSettings]] = ServiceSettings
+    settings_class: ClassVar[type[BaseServiceSettings]] = ServiceSettings
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -87,6 +90,8 @@ class ServiceClient(Generic[S]):
         client = ResilientClient(
             self.settings.client_config(), http_client=http_client, transport=transport, observers=observers
         )
+        # Whether the service deduplicates is its settings' business: who gives an id wants to find it in the logs.
+        client._assembly.composer.id_is_key = False  # noqa: SLF001
         self.resilient = client if auth is None else client.with_options(auth=auth)
 
     # What methods of a subclass describe requests with
@@ -184,6 +189,149 @@ class ServiceClient(Generic[S]):
         merged = self.resilient.prepared("GET", url, options)[2]
         source: PagedEndpoint[M] = PagedEndpoint(self.resilient._assembly, item, items, paging, self.translate)  # noqa: SLF001
         return PagedCall(source, PageRequest(url, dict(query or {}), merged))
+
+    def then(self, call: Call[M], make: Callable[[M, Answered], R], otherwise: Translate | None = None) -> Call[R]:
+        """A call of what is made of the result of another, which counts as used.
+
+        Args:
+            call: by `get`, `post` and the like.
+            make: called with the result, and with how it came. What it raises, the call raises.
+            otherwise: called with every error of the call, gives the one that is raised.
+        """
+        source = call._source  # noqa: SLF001
+        if not isinstance(source, Endpoint):
+            raise TypeError(f"{call!r} is not the call of a single endpoint")
+        call._take_over()  # noqa: SLF001
+        return Call(source.then(make, otherwise), call.request)
+
+    # What is made of several calls
+
+    def bulk(
+        self,
+        items: Iterable[I] | AsyncIterable[I],
+        make: Callable[[I], Call[R]],
+        *,
+        workers: int = 10,
+        progress: Progress | None = None,
+        stop_on_error: bool = False,
+        deadline: float | None = None,
+    ) -> Call[BulkResult[R]]:
+        """A call that sends one call for each item, several at a time, and tells what became of all of them.
+
+        ::
+
+            found = await client.bulk(range(1000), client.get_pet, workers=20)
+            print(found.success_rate, found.errors[:3])
+
+        An item that fails does not stop the others. The items are taken one by one, when a worker is free; in async
+        code a paged call is walked while its items are worked on. Cancelled, it cancels what is in flight and sends
+        nothing more; in sync code, where no request can be interrupted, those in flight end in the background.
+
+        Args:
+            items: any iterable.
+            make: called with each item, on the caller's task or thread; its call may be of another client, or one that
+                is itself made of several. A HoldfastError or a ValueError (such as pydantic's ValidationError) that it
+                raises is the failure of that item. Anything else is taken for a mistake in the program, and ends the
+                bulk.
+            workers: calls at a time. More than the settings' `max_concurrency` wait for each other.
+            progress: called at the beginning and after each item, on the caller's task or thread, with the number of
+                items that are finished and, if it is known, of all; `holdfast.service.ProgressBar` is one. What it
+                raises ends the bulk.
+            stop_on_error: begins no further item after the first failure. Those in flight are finished.
+            deadline: seconds for the whole; None for no limit but those of each call.
+
+        Raises:
+            BulkStoppedError: it did not come to its end, but has the `result` so far. It is also what stopped it: a
+                DeadlineExceededError, a ClientClosedError, the error of the item.
+            TypeError, ValueError: an argument is wrong; the message names it.
+        """
+        from holdfast.service.bulk import Bulk, BulkRequest
+
+        request = BulkRequest(items, make, workers, progress, stop_on_error, deadline)
+        return Call(Bulk(self.resilient._assembly, self.translate), request)  # noqa: SLF001
+
+    def poll(
+        self,
+        call: Call[M] | Callable[[], Call[M]],
+        *,
+        until: Callable[[M], bool],
+        interval: float = 1.0,
+        factor: float = 1.5,
+        max_interval: float | None = None,
+        jitter: bool = False,
+        deadline: float | None = None,
+        on_update: Callable[[M], object] | None = None,
+        tolerate: int = 0,
+    ) -> Call[M]:
+        """A call that repeats another until its result is the one that is waited for, and gives that.
+
+        ::
+
+            run = await client.poll(client.get_run(7), until=lambda run: run.status == "done", deadline=600)
+
+        It goes past the cache. Each poll is retried as the call always is; an error that is left then ends it.
+
+        Args:
+            call: a GET, which counts as used; or a function that makes a call each time.
+            until: tells by a result whether it is the one.
+            interval: seconds between the first answer and the second poll.
+            factor: by which each interval is longer than the one before; 1 keeps it.
+            max_interval: the longest; None for 30 s, or for `interval` if that is longer.
+            jitter: waits between half of an interval and all of it, so that many clients do not poll at once.
+            deadline: seconds for the whole; None for no limit. Shortly before it there is a last poll.
+            on_update: called with each result, on the caller's task or thread. What it, or `until`, raises ends the
+                poll.
+            tolerate: polls in a row that may fail for what may pass: network, timeouts, 5xx, 429, saturation. If the
+                error tells when to come back, the poll waits as long.
+
+        Raises:
+            PollDeadlineError: it was not the one in time; also a DeadlineExceededError. It has the last result.
+            HoldfastError: a poll failed.
+            TypeError, ValueError: an argument is wrong; the message names it.
+        """
+        from holdfast.service.poll import Poll, poll_request
+
+        request = poll_request(
+            call,
+            until,
+            interval=interval,
+            factor=factor,
+            max_interval=max_interval,
+            jitter=jitter,
+            deadline=deadline,
+            on_update=on_update,
+            tolerate=tolerate,
+        )
+        return Call(Poll(self.resilient._assembly, self.translate), request)  # noqa: SLF001
+
+    def steps(self, make: Callable[[], Generator[Call[Any], Any, R]]) -> Call[R]:
+        """A call of several, one after the other, as a generator decides: it yields calls, and is sent their results.
+
+        ::
+
+            def adopt(self, pet_id: int) -> Call[Owner]:
+                def steps() -> Generator[Call[Any], Any, Owner]:
+                    pet: Pet = yield self.get_pet(pet_id)
+                    adoption: Adoption = yield self.post(Adoption, "/adoptions", json={"pet": pet.id})
+                    return (yield self.get(Owner, "/owners/{id}", id=adoption.owner))
+
+                return self.steps(steps)
+
+        The error of a call is raised where it was yielded. What the generator raises, the call raises.
+
+        Args:
+            make: a generator function without arguments; called when the call is sent.
+        """
+        from holdfast.service.stepwise import Stepwise
+
+        return Call(Stepwise(self.resilient._assembly, self.translate, _invalid), make)  # noqa: SLF001
+
+    # For subclasses
+
+    def unless_given(self, **options: Any) -> dict[str, Any]:
+        """Options of an endpoint that give way to those of the view (see `with_options`) that it is called on."""
+        given = self.resilient._defaults  # noqa: SLF001
+        return {name: value for name, value in options.items() if name not in given}
 
     def translate(self, error: HoldfastError) -> HoldfastError:
         """The error that users of the service see in place of `error`, for a subclass with classes of its own."""

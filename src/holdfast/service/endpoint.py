@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,13 +14,38 @@ from holdfast.core.outcome import Stop
 from holdfast.exceptions import HoldfastError
 
 if TYPE_CHECKING:
+    import httpx2
+
     from holdfast.http.assembly import Assembly
     from holdfast.http.drive_async import Owner
     from holdfast.http.prepared import Prepared
 
 T = TypeVar("T")
+R = TypeVar("R")
 Translate = Callable[[HoldfastError], HoldfastError]
 """Gives an error the class by which a service's users know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How an answer came about.
+
+    Attributes:
+        request_id: under which all attempts were sent.
+        endpoint: method and path.
+        attempts: how many were sent.
+        seconds: the whole call until now, waits included.
+        response: what the answer came in.
+        quote: gives what the service said in one line, for messages and logs: cut where it is long, and without the
+            credentials that were sent.
+    """
+
+    request_id: str
+    endpoint: str
+    attempts: int
+    seconds: float
+    response: httpx2.Response
+    quote: Callable[[object], str]
 
 
 class FlowSource(ABC):
@@ -92,6 +118,21 @@ class Endpoint(FlowSource, Generic[T]):
             error = result.error
             raise self.translate(error) if isinstance(error, HoldfastError) else error
         return result
+
+    def then(self, make: Callable[[T, Answered], R], otherwise: Translate | None = None) -> Endpoint[R]:
+        """A source of calls that give what `make` makes of the results of this one's, see `ServiceClient.then`."""
+
+        def decode(job: Job, reply: Any) -> R:
+            value = self._decode(job, reply)
+            seconds = self.assembly.runtime.now() - job.started
+            quote = partial(self.assembly.failures.quoted, job)
+            return make(value, Answered(job.id, job.route, job.attempts, seconds, reply, quote))
+
+        def translate(error: HoldfastError) -> HoldfastError:
+            known = self.translate(error)
+            return known if otherwise is None else otherwise(known)
+
+        return Endpoint(self.assembly, decode, translate)
 
     def describe(self, request: Prepared) -> str:
         """See `holdfast.call.Source`."""

@@ -20,6 +20,7 @@ from holdfast.core.events import (
 
 _DEBUG, _INFO, _WARNING, _ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 
+_IDS = ("request_id", "correlation_id")
 _levelled: set[str] = set()  # the loggers whose level was set here, and may be lowered again
 
 
@@ -60,21 +61,23 @@ class Logs:
         level, text = _line(event)
         if level < self._level:
             return
-        fields = {name: getattr(event, name) for name in _fields(type(event))}
-        if not self._with_id:
-            del fields["request_id"], fields["correlation_id"]
-        else:
-            ids = " for ".join(id_ for id_ in (event.request_id, event.correlation_id) if id_)
-            if ids:
-                text = f"{text} [{ids}]"
-        self._write(level, text, fields)
+        self._write(level, text, {name: getattr(event, name) for name in _fields(type(event))})
 
     def found(self, message: str, **fields: Any) -> None:
         """Writes a warning about the configuration."""
-        if self._level <= _WARNING:
-            self._write(_WARNING, f"configuration: {message}", fields)
+        self.write(_WARNING, f"configuration: {message}", **fields)
+
+    def write(self, level: int, text: str, **fields: Any) -> None:
+        """Writes a line that is about no event, if its level is wanted. It ends with `request_id`, if that is given."""
+        if level >= self._level:
+            self._write(level, text, fields)
 
     def _write(self, level: int, text: str, fields: dict[str, Any]) -> None:
+        given = [fields.get(name) for name in _IDS]
+        if not self._with_id:
+            fields = {name: value for name, value in fields.items() if name not in _IDS}
+        elif any(given):
+            text = f"{text} [{' for '.join(id_ for id_ in given if id_)}]"
         structlog = _structlog()
         if structlog is not None:
             structlog.get_logger(self._name).log(level, text, **fields)

@@ -17,7 +17,7 @@ from holdfast.http.connections import Connections
 from holdfast.http.cookies import OriginJar
 from holdfast.http.deadlines import DeadlineTable
 from holdfast.http.drive_async import AsyncDriver, Owner
-from holdfast.http.drive_sync import SyncDriver
+from holdfast.http.drive_sync import Stop, SyncDriver
 from holdfast.http.engines.base import Engine, SyncEngine
 from holdfast.http.runtime import Runtime
 from holdfast.testing.clock import Timer, VirtualClock, Wait, set_done
@@ -139,12 +139,12 @@ class ClockedSyncDriver(SyncDriver):
         super().__init__(runtime, engine)
         self._clock = clock
 
-    def drive(self, flow: Flow[Any], cancelled: Callable[[], bool] | None = None) -> Any:
+    def drive(self, flow: Flow[Any], stop: Stop | None = None) -> Any:
         """See `SyncDriver.drive`."""
         thread = threading.get_ident()
         with self._clock.party(thread):
             self._clock.took_over(flow, thread)
-            return super().drive(flow, cancelled)
+            return super().drive(flow, stop)
 
     def _bind(self, waiter: Waiter) -> tuple[Wait, threading.Event]:
         over = threading.Event()

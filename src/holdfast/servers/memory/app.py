@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from holdfast.servers import webapp
@@ -9,10 +10,11 @@ from holdfast.servers.contextiq import Settings
 from holdfast.servers.db import Database, database_url
 from holdfast.servers.memory.rankers import SqliteVecLoader, choose_ranker
 from holdfast.servers.memory.router import router
+from holdfast.servers.memory.store import purge_memories
 from holdfast.servers.service import Service, Storage, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
     from fastapi import FastAPI
@@ -42,12 +44,22 @@ def create_app(storage: Storage, settings: Settings, *, clock: Callable[[], date
     loader = SqliteVecLoader()
     database = Database(database_url(storage, "memory"), PARTS, on_connect=loader)
 
-    async def prepare(app: FastAPI) -> None:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ranker = await choose_ranker(database, loader)
+        yield
 
     def health(app: FastAPI) -> Mapping[str, object]:
         return {"search": app.state.ranker.name}
 
     return webapp.create(
-        "Holdfast Memory", "memory", database, [router], settings, clock=clock, prepare=prepare, health=health
+        "Holdfast Memory",
+        "memory",
+        database,
+        [router],
+        settings,
+        clock=clock,
+        lifespan=lifespan,
+        health=health,
+        purges=[purge_memories],
     )

@@ -28,10 +28,12 @@ from holdfast.servers.memory.schemas import (
 )
 from holdfast.servers.memory.tables import memories, revisions
 from holdfast.servers.memory.vectors import Vector, cosines, has_direction, single
+from holdfast.servers.removal import EXPIRED_KEPT, remove
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from holdfast.servers.db import Database
     from holdfast.servers.memory.rankers import Ranker
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "list_memories",
     "list_revisions",
     "look_up_memory",
+    "purge_memories",
     "search_memories",
 ]
 
@@ -218,6 +221,11 @@ async def get_revision(connection: AsyncConnection, memory_id: UUID, number: int
     if row is None:
         raise HTTPException(404, f"Revision not found: {number} of memory {memory_id}")
     return Revision.model_validate(row)
+
+
+async def purge_memories(database: Database, now: datetime) -> None:
+    """Removes memories, with their revisions, that expired longer than `EXPIRED_KEPT` ago."""
+    await remove(database, memories, memories.c.expires_at < now - EXPIRED_KEPT)
 
 
 def _embedded(numbers: list[float] | None) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from fastapi import HTTPException
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from holdfast.servers.containment import scope_columns, scope_conditions
+from holdfast.servers.removal import EXPIRED_KEPT, remove
 from holdfast.servers.sessions.schemas import (
     DEFAULT_TTL,
     Deleted,
@@ -24,6 +25,9 @@ from holdfast.servers.sessions.schemas import (
 )
 from holdfast.servers.sessions.tables import events, sessions
 
+if TYPE_CHECKING:
+    from holdfast.servers.db import Database
+
 __all__ = [
     "add_event",
     "create_session",
@@ -33,6 +37,7 @@ __all__ = [
     "get_session",
     "list_events",
     "list_sessions",
+    "purge_sessions",
     "set_state",
 ]
 
@@ -177,6 +182,11 @@ async def list_events(
     page = select(events).where(*conditions).order_by(events.c.seq).limit(limit).offset(offset)
     found = [Event.model_validate(row) for row in await connection.execute(page)]
     return EventPage(events=found, total=await _count(connection, events.c.seq, conditions), limit=limit, offset=offset)
+
+
+async def purge_sessions(database: Database, now: datetime) -> None:
+    """Removes sessions, with their events, that expired longer than `EXPIRED_KEPT` ago. What was ended is kept."""
+    await remove(database, sessions, and_(sessions.c.ended_at.is_(None), sessions.c.expires_at < now - EXPIRED_KEPT))
 
 
 def _active(now: datetime, ttl: int) -> dict[str, datetime]:

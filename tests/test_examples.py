@@ -1,0 +1,63 @@
+"""The examples, run as their readers run them: by themselves, and against servers that are there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.serving import Serving, environment, serving
+
+pytestmark = [pytest.mark.loopback, pytest.mark.slow]
+
+FOLDER = Path(__file__).parents[1] / "examples"
+PATIENCE = 120.0
+OFFSET = "EXAMPLES_PORT_OFFSET"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    env = {"HOLDFAST_CREWS_MODULES": "orders", "PYTHONPATH": str(FOLDER)}
+    with serving(tmp_path_factory.mktemp("data"), "--faults", env=env) as server:
+        yield server
+
+
+def run(name: str, folder: Path, **env: str) -> str:
+    """What an example prints."""
+    own = {name: value for name, value in environment().items() if name != OFFSET}
+    ran = subprocess.run(
+        [sys.executable, FOLDER / name],
+        cwd=folder,
+        env={**own, **env},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{name} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}"
+    return ran.stdout
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with servers"])
+def test_a_conversation_becomes_memory(tmp_path, request, alone):
+    env = {} if alone else {OFFSET: str(request.getfixturevalue("servers").offset)}
+    said = run("conversation_memory.py", tmp_path, **env)
+    assert said.count("once more: 3 events read") == 2 and said.count("0 memories created, 4 facts skipped") == 1
+    found, left = said.split("What goes with")[0], said.split("What is left:")[1]
+    assert found.count("User is allergic to peanuts") == 2 and left.count("User is allergic to peanuts") == 1
+    assert "0.62  User is allergic to peanuts" in said
+    assert "7 memories compared, 2 merged into 2 others, 0 missing, 0 failures" in said
+    assert said.count("Consolidated from 2 memories: ") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_crews_under_faults_run_once(tmp_path, servers):
+    said = run("crew_under_faults.py", tmp_path, **{OFFSET: str(servers.offset)})
+    keyed, plain = said.split("server_deduplicates=False")
+    assert "60 delivered" in keyed and "60 booked by the server, 0 of them twice" in keyed
+    assert "failed, may have run" in plain and "booked by the server, 0 of them twice" in plain
+    assert said.count("  0 booked without anybody being told") == 2
+    assert "such as: POST /execute_crew on Crews Service" in plain
