@@ -179,6 +179,9 @@ def test_a_search_changes_nothing_and_is_repeated():
         (lambda c: c.list_sessions(limit=1001), "limit"),
         (lambda c: c.list_events("s1", offset=-1), "offset"),
         (lambda c: c.get_session(""), "session_id"),
+        (lambda c: c.create_session(SCOPE, state={"at": object()}), "state"),
+        (lambda c: c.create_session({"user_id": b"\xff"}), "scope"),
+        (lambda c: c.create_session(SCOPE, state={"at": float("nan")}), "json"),
     ],
 )
 def test_limits_of_the_sessions_service_are_found_before_sending(call, field):

@@ -142,6 +142,15 @@ def test_a_memory_that_vanishes_meanwhile_takes_no_other_along(services):
     assert [one.memory_id for one in result.failed] == [ids[0]] and len(services.stored()) == 2
 
 
+def test_a_duplicate_that_somebody_else_has_deleted_meanwhile_is_no_failure(services):
+    ids = [create(services, "User has a dog", confidence=number / 10) for number in range(1, 3)]
+    services.memory_transport.answer = lambda request: (
+        httpx2.Response(404, json={"detail": "Memory not found"}) if request.method == "DELETE" else None
+    )
+    result = consolidate(services, ids)
+    assert result.failed == [] and result.merged[0].removed == (ids[0],)
+
+
 def test_one_that_cannot_be_deleted_is_reported_and_the_others_are(services):
     ids = [create(services, "User has a dog", confidence=number / 10) for number in range(1, 4)]
     services.memory_transport.answer = lambda request: (

@@ -27,6 +27,7 @@ from holdfast.contextiq import (
     OpenAICompatibleClient,
     OpenAIEmbeddingService,
     OpenAISettings,
+    WorkStoppedError,
 )
 from holdfast.testing import FaultyServer, Step
 
@@ -311,28 +312,42 @@ def test_wrong_settings_are_named(server, make):
 # With the worker
 
 
+async def process(services: Any, session_id: str) -> Any:
+    async with OpenAICompatibleClient(OpenAISettings()) as client:
+        worker = MemoryGenerationProcessor(
+            ChatExtractionEngine(client),
+            OpenAIEmbeddingService(client),
+            None,
+            services.sessions,
+            services.memories,
+            page_size=1,
+        )
+        return await worker.process_request(GenerationRequest(session_id=session_id, user_id="u1"))
+
+
 def test_a_worker_reports_what_a_model_got_wrong_and_stores_the_rest(server, services):
     found = [{"fact": "User likes tea", "message": 1}, {"fact": "User uses vim", "confidence": 95}, {"topic": "x"}]
     server.route(CHAT, [said({"facts": found}), said("no JSON")])
     server.route(EMBEDDINGS, vectors((0, [0.6, 0.8])))
     session_id = services.conversation("I like tea", "I use vim")
 
-    async def run() -> Any:
-        async with OpenAICompatibleClient(OpenAISettings()) as client:
-            worker = MemoryGenerationProcessor(
-                ChatExtractionEngine(client),
-                OpenAIEmbeddingService(client),
-                None,
-                services.sessions,
-                services.memories,
-                page_size=1,
-            )
-            return await worker.process_request(GenerationRequest(session_id=session_id, user_id="u1"))
-
-    result = services.run(run())
+    result = services.run(process(services, session_id))
     assert services.facts() == ["User likes tea"] and services.stored()[0].embedding == [0.6, 0.8]
     assert [(one.stage, type(one.error).__name__) for one in result.failed] == [
         ("extract", "ValidationError"),
         ("extract", "ValidationError"),
         ("extract", "ModelOutputError"),
     ]
+
+
+@pytest.mark.parametrize("path", [CHAT, EMBEDDINGS])
+def test_a_worker_stops_where_the_model_server_is_down(server, services, path):
+    found = said({"facts": [{"fact": "User likes tea"}]})
+    server.route(CHAT, [found, Step(503, json={})] if path == CHAT else found)
+    server.route(EMBEDDINGS, vectors((0, [0.6, 0.8])) if path == CHAT else Step(503, json={}))
+    session_id = services.conversation("I like tea", "I use vim", "I live in Rome")
+    with pytest.raises(ServiceUnavailableError) as caught:
+        services.run(process(services, session_id))
+    assert isinstance(caught.value, WorkStoppedError) and caught.value.service_name == "the model server"
+    assert caught.value.result.events == (2 if path == CHAT else 1)
+    assert services.facts() == (["User likes tea"] if path == CHAT else [])

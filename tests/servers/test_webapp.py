@@ -147,6 +147,7 @@ def test_what_expired_long_ago_is_removed(storage, kind):
         return served.run(main())
 
     with serving_app(make, storage, Settings(), clock=clock) as served:
+        made = ""
         for _ in range(3):
             if kind == "sessions":
                 made = served.ok("POST", path, {**NEW, "ttl": 3600})["id"]

@@ -14,7 +14,11 @@ class ContextSettings(ServiceSettings):
 
     def client_settings(self) -> dict[str, object]:
         """See `ServiceSettings.client_settings`."""
-        return {**super().client_settings(), "service_name": self.name}
+        return {
+            **super().client_settings(),
+            "service_name": self.name,
+            "logging": {"logger_name": "holdfast.contextiq"},
+        }
 
 
 class SessionsSettings(ContextSettings, env_prefix="SESSIONS_SERVICE_"):

@@ -182,7 +182,7 @@ class ConsolidationProcessor:
             remaining = []
             same: list[Candidate] = []
             for other in others:
-                alike = self.likeness.same(best, other)
+                alike = other.memory.scope == best.memory.scope and self.likeness.same(best, other)
                 (same if alike else remaining).append(other)
             if same:
                 yield best.memory, [one.memory for one in same]

@@ -77,7 +77,7 @@ def _clauses(text: str) -> Iterator[tuple[str, bool]]:
 
 # Rules
 
-_OFTEN = r"(?:(?:really|usually|always|also|mostly|still|currently|now|just|generally|personally|absolutely|strongly|much) )*"
+_OFTEN = r"(?:(?:really|usually|always|also|mostly|still|currently|now|just|generally|strongly|absolutely) )*"
 _I_AM = rf"I(?:'m| am) {_OFTEN}"
 _I = rf"I {_OFTEN}"
 _WHAT = r"(?P<what>.+)"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
 from urllib.parse import quote, urlencode
 
-from pydantic import ValidationError
-
 from holdfast.call import Call, returns_call
 from holdfast.client import ResilientClient
-from holdfast.exceptions import HoldfastError, InvalidRequestError
+from holdfast.exceptions import HoldfastError
 from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
 from holdfast.service.decode import decoder
-from holdfast.service.endpoint import Answered, Endpoint, Refused, Translate
-from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest, RefusedPages
+from holdfast.service.described import described, says
+from holdfast.service.endpoint import Answered, Endpoint, Translate
+from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest
 from holdfast.service.sending import body_of, query_of
 from holdfast.service.settings import BaseServiceSettings, ServiceSettings
-from holdfast.service.template import BadParameterError, template
+from holdfast.service.template import template
 
 if TYPE_CHECKING:
     import httpx2
@@ -74,8 +72,8 @@ class ServiceClient(Generic[S]):
                 if isinstance(given, type):
                     cls.settings_class = given
         for name, member in list(vars(cls).items()):
-            if inspect.isfunction(member) and _says(member) in _CALLS:
-                setattr(cls, name, _described(member))
+            if inspect.isfunction(member) and says(member) in _CALLS:
+                setattr(cls, name, described(member))
 
     def __init__(
         self,
@@ -324,7 +322,7 @@ class ServiceClient(Generic[S]):
         """
         from holdfast.service.stepwise import Stepwise
 
-        return Call(Stepwise(self.resilient._assembly, self.translate, _invalid), make)  # noqa: SLF001
+        return Call(Stepwise(self.resilient._assembly, self.translate), make)  # noqa: SLF001
 
     # For subclasses
 
@@ -383,50 +381,3 @@ def _mismatch(path: str, unknown: Collection[str], missing: Collection[str]) -> 
     if missing:
         parts.append(f"{', '.join(sorted(missing))}: in the path, but not given")
     return f"{path}: {'; '.join(parts)}"
-
-
-def _says(method: Callable[..., Any]) -> str:
-    """The name of the class that a method returns, as its annotation says, which may be text and not evaluated yet."""
-    said = method.__annotations__.get("return")
-    if isinstance(said, str):
-        return said.partition("[")[0].rpartition(".")[2].strip("\"' ")
-    return getattr(get_origin(said) or said, "__name__", "")
-
-
-def _described(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that describes a request: what is invalid about it is raised by its call."""
-    paged = _says(method) == "PagedCall"
-
-    @functools.wraps(method)
-    def described(self: ServiceClient[Any], *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(self, *args, **kwargs)
-        except (ValidationError, BadParameterError) as error:
-            name = f"{type(self).__name__}.{method.__name__}"
-            refused = self.translate(_invalid(name, error))
-            if paged:
-                endpoint = RefusedPages(self.resilient._assembly, refused)  # noqa: SLF001
-                return PagedCall(endpoint, PageRequest(name, {}, {}))
-            return Call(Refused(refused), name)
-
-    return returns_call(described)
-
-
-def _invalid(name: str, error: ValidationError | BadParameterError) -> InvalidRequestError:
-    """The error for arguments that cannot be sent."""
-    fields: dict[str, list[str]] = {}
-    found: list[Any] = []
-    if isinstance(error, BadParameterError):
-        fields[error.field] = [str(error)]
-    else:
-        found = list(error.errors(include_input=False, include_url=False, include_context=False))
-        for one in found:
-            fields.setdefault(".".join(str(step) for step in one["loc"]) or "the whole", []).append(one["msg"])
-    said = "; ".join(f"{field}: {' and '.join(messages)}" for field, messages in fields.items())
-    return InvalidRequestError(
-        f"{name} was not sent: {said}",
-        endpoint=name,
-        field_errors=fields,
-        validation_errors=found,
-        may_have_executed=False,
-    )

@@ -24,6 +24,14 @@ NULL: Final = Null.NULL
 """Sends a null. None leaves a field out of a body, and a parameter out of a query."""
 
 
+class BadParameterError(ValueError):
+    """A value that cannot be sent. `field` names its parameter."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field} {message}")
+        self.field = field
+
+
 class RequestModel(BaseModel):
     """The base of models of what is sent.
 
@@ -31,7 +39,8 @@ class RequestModel(BaseModel):
     field is a mistake, and fails before anything is sent.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    # JSON has no NaN: left as it is it is refused before it is sent, and not made a null.
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, ser_json_inf_nan="constants")
 
     _nulls: frozenset[str] = PrivateAttr(default=frozenset())
 
@@ -50,8 +59,20 @@ class RequestModel(BaseModel):
         return made
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that is sent."""
-        found: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The JSON object that is sent.
+
+        Raises:
+            BadParameterError: names a field whose value cannot be JSON.
+        """
+        try:
+            found: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        except ValueError:
+            for name in type(self).model_fields:
+                try:
+                    self.model_dump(mode="json", include={name})
+                except ValueError as error:
+                    raise BadParameterError(name, f"cannot be sent as JSON: {error}") from None
+            raise
         for name in self._nulls:
             found[type(self).model_fields[name].alias or name] = None
         return found

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from holdfast.call import Call
 from holdfast.core.effects import Flow
+from holdfast.service.described import invalid
 from holdfast.service.endpoint import FlowSource
 from holdfast.service.inside import asked, inside
-from holdfast.service.template import BadParameterError
-
-if TYPE_CHECKING:
-    from holdfast.exceptions import InvalidRequestError
-    from holdfast.http.assembly import Assembly
-    from holdfast.service.endpoint import Translate
+from holdfast.service.sending import BadParameterError
 
 
 class Stepwise(FlowSource):
-    """A source of calls that are made of several, in an order that a generator decides on. Their requests make it.
-
-    Args:
-        assembly, translate: see `FlowSource`.
-        invalid: makes the error for arguments that cannot be sent.
-    """
-
-    def __init__(
-        self,
-        assembly: Assembly,
-        translate: Translate,
-        invalid: Callable[[str, ValidationError | BadParameterError], InvalidRequestError],
-    ) -> None:
-        super().__init__(assembly, translate)
-        self._invalid = invalid
+    """A source of calls that are made of several, in an order that a generator decides on. Their requests make it."""
 
     def flow(self, request: Callable[[], Generator[Call[Any], Any, Any]], *, sync: bool) -> Flow[Any]:
         """See `FlowSource.flow`."""
@@ -48,7 +30,7 @@ class Stepwise(FlowSource):
                 try:
                     made = yield from asked(_next(step), value)
                 except (ValidationError, BadParameterError) as error:
-                    raise self.translate(self._invalid(self.describe(request), error)) from None
+                    raise self.translate(invalid(self.describe(request), error)) from None
                 if isinstance(made, _Returned):
                     return made.value
                 if not isinstance(made, Call):

@@ -10,13 +10,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-
-class BadParameterError(ValueError):
-    """A value that cannot stand in a path. `field` names its parameter."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field} {message}")
-        self.field = field
+from holdfast.service.sending import BadParameterError
 
 
 class PathTemplate:

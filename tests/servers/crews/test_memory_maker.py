@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.serving import Serving, serving
 pytestmark = pytest.mark.loopback
 
 SECRET = "a secret of thirty-two bytes or so"
-INPUTS = {
+INPUTS: dict[str, Any] = {
     "text_content": "My name is Ada. I live in London and I love tea. What is the time?",
     "actor_type": "human",
     "actor_id": "user-123",
@@ -89,6 +90,7 @@ def test_a_text_without_facts_is_no_failure(server):
 def test_inputs_that_are_missing_or_wrong_are_named(server, inputs, says):
     with clients(server) as (crews, _), pytest.raises(CrewExecutionError) as caught:
         crews.execute_crew("memory_maker_crew", inputs).result()
+    assert caught.value.result is not None
     assert says in str(caught.value.result["error"])
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from holdfast.auth import internal_auth
-from holdfast.servers import claims, executions
+from holdfast.servers import claims, executions, idempotency
 from holdfast.servers.contextiq import Settings as ContextSettings
 from holdfast.servers.crews.settings import Settings
 from holdfast.servers.crews_and_sessions import create_app
@@ -461,7 +461,7 @@ def test_an_answer_that_cannot_be_stored_is_given_all_the_same(crews, monkeypatc
 @pytest.mark.parametrize("committed", [False, True])
 def test_a_claim_that_fails_executes_nothing_and_may_be_tried_again(crews, monkeypatch, committed):
     count = counter(crews)
-    real = executions.insert_key
+    real = idempotency.insert_key
     times = [0]
 
     async def insert(connection: Any, *arguments: Any, **named: Any) -> bool:

@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-def diary(tmp_path) -> Path:
+def diary(tmp_path: Path) -> Path:
     made = tmp_path / "diary"
     made.touch()
     return made
@@ -41,8 +41,8 @@ def env(diary) -> dict[str, str]:
 
 
 @pytest.fixture
-def data(tmp_path) -> Path:
-    return Path(tmp_path) / "data"
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
 
 
 def body(crew: str, **inputs: Any) -> bytes:

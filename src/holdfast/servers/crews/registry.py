@@ -125,9 +125,9 @@ DECORATED = Registry()
 
 
 @overload
-def crew(target: T, /) -> T: ...
-@overload
 def crew(name: str | None = None, /, *, description: str | None = None) -> Callable[[T], T]: ...
+@overload
+def crew(target: T, /) -> T: ...
 def crew(target: Any = None, /, *, description: str | None = None) -> Any:
     """Makes a function, a class or an object known as a crew.
 
