@@ -88,7 +88,7 @@ def _hits(one: ResilientClient) -> Async:
 
 def quiet() -> None:
     """Logging off, as in all that is compared."""
-    for name in ("resilient_client", "holdfast", "httpx2", "glued", "stamina"):
+    for name in ("resilient_client", "holdfast", "holdfast.contextiq", "httpx2", "glued", "stamina"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

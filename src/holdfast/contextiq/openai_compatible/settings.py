@@ -41,4 +41,8 @@ class OpenAISettings(ServiceSettings, env_prefix="OPENAI_"):
 
     def client_settings(self) -> dict[str, Any]:
         """See `ServiceSettings.client_settings`."""
-        return {**super().client_settings(), "service_name": self.name}
+        return {
+            **super().client_settings(),
+            "service_name": self.name,
+            "logging": {"logger_name": "holdfast.contextiq"},
+        }
