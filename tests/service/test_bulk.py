@@ -373,7 +373,7 @@ def idle(client: Pets) -> None:
 
 @both
 def test_the_deadline_ends_the_whole_and_loses_nothing(colour, holdfast_clock):
-    client, transport = pets(Server({1}, lambda n: 0.1 if n < 3 else 6.0))
+    client, transport = pets(Server({1}, lambda n: 0.1 if n < 3 else 3600.0))
     made: list[Call[Pet]] = []
 
     def make(item: int) -> Call[Pet]:
@@ -433,7 +433,7 @@ def test_stopping_at_an_item_that_cannot_be_sent(colour):
     assert isinstance(info.value.__cause__, ValueError) and len(transport.requests) == 1
 
 
-def test_cancelled_it_stops_at_once_and_leaves_nothing():
+def test_cancelled_it_stops_at_once_and_leaves_nothing(holdfast_clock):
     client, transport = pets(Server(seconds=lambda n: 0.0 if n < 3 else 60.0))
     made: list[Call[Pet]] = []
 
@@ -449,8 +449,33 @@ def test_cancelled_it_stops_at_once_and_leaves_nothing():
         with pytest.raises(asyncio.CancelledError):
             await task
         assert client.resilient.bulkhead.in_flight == 0 and asyncio.all_tasks() == {asyncio.current_task()}
+        assert holdfast_clock.elapsed < 1
         await asyncio.sleep(0)
         assert len(transport.requests) == len(made) == 7 and all(call.done() for call in made)
+
+    asyncio.run(main())
+
+
+def test_cancelled_it_ends_the_iteration_that_it_has_begun():
+    client, _ = pets(Server(seconds=lambda _: 60.0))
+    log: list[str] = []
+
+    class Items:
+        async def __aiter__(self) -> Any:
+            try:
+                for n in range(10):
+                    yield n
+            finally:
+                log.append("closed")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(client.bulk(Items(), client.get_pet, workers=2))
+        while client.resilient.bulkhead.in_flight < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert log == ["closed"]
 
     asyncio.run(main())
 
@@ -509,22 +534,23 @@ def test_a_task_that_somebody_else_cancels_is_a_failure_of_its_item():
     assert [one.error for one in result.errors] == ["the task that waited for it was cancelled"] * 2
 
 
-def test_what_is_made_and_never_sent_does_not_warn():
+@both
+def test_what_is_made_and_never_sent_does_not_warn(colour):
     """The warnings of calls that were never sent are errors here."""
-    client, transport = pets()
+    client, transport = pets(Server(seconds=lambda _: 0.02))
     made: list[Call[Pet]] = []
 
-    async def main() -> None:
-        def make(item: int) -> Call[Pet]:
-            made.append(client.get_pet(item))
-            return made[-1]
+    def make(item: int) -> Call[Pet]:
+        made.append(client.get_pet(item))
+        return made[-1]
 
-        with pytest.raises(ZeroDivisionError) as info:
-            await client.bulk(range(4, -1, -1), lambda item: make(1 // item))
-        assert info.value.__notes__[-1] == "It ended the bulk: 0 of 5 items were done; 4 were in flight."
-
-    asyncio.run(main())
-    assert len(made) == 4 and not transport.requests and all(call.cancelled() for call in made)
+    with pytest.raises(ZeroDivisionError) as info:
+        sent(client.bulk(range(4, -1, -1), lambda item: make(1 // item)), colour)
+    assert info.value.__notes__[-1].startswith("It ended the bulk: 0 of 5 items were done; ")
+    assert len(made) == 4
+    if colour == "async":
+        assert not transport.requests and all(call.cancelled() for call in made)
+    idle(client)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

@@ -37,7 +37,11 @@ def service(step: Any = None, **more: Any) -> Pets:
 
 def sent(call: Call[Any], colour: str) -> Any:
     async def main() -> Any:
-        return await call
+        found = await call
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.sleep(0)
+        assert not [task for task in others if not task.done()], "something is left running"
+        return found
 
     return call.result() if colour == "sync" else asyncio.run(main())
 

@@ -19,6 +19,7 @@ from holdfast import (
     NotFoundError,
     RateLimitError,
     ServerError,
+    ServiceUnavailableError,
 )
 from holdfast.service import (
     Model,
@@ -181,6 +182,38 @@ def test_the_deadline_cuts_a_poll_in_flight(colour, holdfast_clock):
 
 
 @both
+def test_a_retry_that_the_deadline_leaves_no_time_for_is_not_waited_for(colour, holdfast_clock):
+    class Patient(Settings):
+        max_retries: int = 3
+        retry_delay: float = 40.0
+        retry_max_wait: float = 40.0
+
+    transport = FaultTransport([503, run("done")])
+    client = Runs(Patient(), transport=transport)
+    with pytest.raises(ServiceUnavailableError, match="the deadline leaves no time for the wait of 40 s"):
+        sent(client.poll(client.get_run(7), until=done, deadline=3), colour)
+    assert holdfast_clock.elapsed < 1 and len(transport.requests) == 1
+
+
+def test_the_deadline_cuts_the_wait_for_a_slot(holdfast_clock):
+    class Narrow(Settings):
+        max_concurrency: int = 1
+
+    client = Runs(Narrow(), transport=FaultTransport([run("running", delay=20.0), run("done")]))
+
+    async def main() -> None:
+        other = asyncio.ensure_future(client.get_run(1))
+        await asyncio.sleep(0)
+        with pytest.raises(PollDeadlineError):
+            await client.poll(client.get_run(7), until=done, deadline=3)
+        assert holdfast_clock.elapsed == pytest.approx(3.0, abs=0.1)
+        await other
+        assert (await client.get_run(7)).status == "done"
+
+    asyncio.run(main())
+
+
+@both
 def test_the_deadline_cuts_polls_of_another_client_too(colour, holdfast_clock):
     client, _ = runs()
     other, _ = runs(run("running", delay=100.0))
@@ -274,7 +307,7 @@ def test_cancelled_it_sends_no_more():
     asyncio.run(main())
 
 
-def test_closing_the_client_ends_a_wait():
+def test_closing_the_client_ends_a_wait(holdfast_clock):
     client, transport = runs(run("running"))
 
     async def main() -> None:
@@ -285,7 +318,7 @@ def test_closing_the_client_ends_a_wait():
             await client.poll(client.get_run(7), until=done, interval=1e9, max_interval=1e9, on_update=later)
 
     asyncio.run(asyncio.wait_for(main(), 20))
-    assert len(transport.requests) == 1
+    assert len(transport.requests) == 1 and holdfast_clock.elapsed < 1
 
 
 def test_a_service_gives_its_deadline_a_class_of_its_own():

@@ -6,9 +6,12 @@ import ast
 import asyncio
 import inspect
 import json
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
+from urllib.parse import parse_qsl, urlsplit
 
 from holdfast import ClientConfig, ResilientClient
 from tests.support.wire import CHUNKED, END, Received, Server, answer, chunk
@@ -55,6 +58,7 @@ class Service:
     def __init__(self) -> None:
         self.orders: dict[str, int] = {}
         self.asked = 0
+        self.pets = ["Ada", "Bo", "Cleo"]
 
     async def __call__(self, request: Received, writer: asyncio.StreamWriter) -> None:
         self.asked += 1
@@ -72,19 +76,41 @@ class Service:
             writer.write(as_json({"order": order}))
         elif path == "/rates":
             writer.write(as_json({"version": self.asked}))
+        elif path.startswith("/pets"):
+            writer.write(self.of_pets(request))
         else:
             writer.write(as_json({"name": "Ada"}))
 
+    def of_pets(self, request: Received) -> bytes:
+        """Pets 1 to 3, and those that are made; a new one is at home at the second look."""
+        if request.method == "POST":
+            self.pets.append(json.loads(request.body)["name"])
+            return as_json(self.pet(len(self.pets)), 201)
+        if request.path == "/pets":
+            query = dict(parse_qsl(urlsplit(request.target).query))
+            start = int(query.get("offset", 0))
+            items = [self.pet(number) for number in range(1, len(self.pets) + 1)][start : start + int(query["limit"])]
+            return as_json({"items": items, "total": len(self.pets)})
+        number = int(request.path.rpartition("/")[2])
+        return as_json(self.pet(number)) if number <= len(self.pets) else as_json({"detail": "no such pet"}, 404)
 
-def as_json(value: Any) -> bytes:
-    return answer(200, json.dumps(value), {"Content-Type": "application/json"})
+    def pet(self, number: int) -> dict[str, Any]:
+        return {"id": number, "name": self.pets[number - 1], "status": "at home" if self.asked > 2 else "on its way"}
+
+
+def as_json(value: Any, status: int = 200) -> bytes:
+    return answer(status, json.dumps(value), {"Content-Type": "application/json"})
 
 
 def run(block: Block, server: Server, names: dict[str, Any] | None = None, place: str = "README.md") -> dict[str, Any]:
     """Executes an example, inside an event loop and with a client if it awaits; what it defines, besides `names`."""
+    with mock.patch.dict(os.environ, {"PETS_URL": server.url}):  # by which its typed clients find the service
+        return executed(block, server, {} if names is None else names, place)
+
+
+def executed(block: Block, server: Server, names: dict[str, Any], place: str) -> dict[str, Any]:
     source = block.text.replace(SERVICE, server.url)
     code = compile(source, f"{place}, line {block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names = {} if names is None else names
     names["__name__"] = "example"
     if not code.co_flags & inspect.CO_COROUTINE:
         exec(code, names)

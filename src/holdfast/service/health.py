@@ -160,16 +160,15 @@ class _Health:
         return report
 
     def _driver(self, driver_of: Callable[[Assembly], Any]) -> tuple[Home, Any]:
-        """Who steps the flow. Closed clients do not, nor those whose transport is of the other colour."""
+        """Who steps the flow. A client whose transport is of the other colour cannot."""
         from holdfast.http.connections import WrongColour
         from holdfast.http.runtime import Runtime
 
         for home in self._homes:
-            if not home.closed:
-                try:
-                    return home, driver_of(home)
-                except WrongColour:
-                    pass
+            try:
+                return home, driver_of(home)
+            except WrongColour:
+                pass
         return _Nowhere(Runtime()), None
 
     def _flow(self, request: _Checks, home: Home, *, sync: bool) -> Flow[HealthReport]:

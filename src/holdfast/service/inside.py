@@ -112,11 +112,9 @@ def within(flow: Flow[T], until: float, now: Callable[[], float]) -> Flow[T]:
                 step, value = flow.throw, Expired()
 
 
-def renewed(call: Call[T], **options: Any) -> Callable[[], Call[T]]:
+def renewed(call: Call[T]) -> Callable[[], Call[T]]:
     """What makes the same call, as often as asked; the one that is given counts as used."""
     source, request = call._source, call.request  # noqa: SLF001  # of this package
-    if options:
-        request = source.changed(request, options)
     call._take_over()  # noqa: SLF001
     return lambda: type(call)(source, request)
 

@@ -110,7 +110,7 @@ def _maker(call: Call[Any] | Callable[[], Call[Any]]) -> tuple[Callable[[], Call
         raise TypeError(f"poll cannot repeat {call!r}: give it a function that makes a new one each time")
     if method not in SAFE:
         raise TypeError(f"poll would repeat {call!r}, and a {method} is not safe to repeat: poll what reads its state")
-    return renewed(call, cache_ttl=0) if method == "GET" else renewed(call), what
+    return renewed(call), what
 
 
 def _method(call: Call[Any]) -> str | None:

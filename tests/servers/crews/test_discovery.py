@@ -163,11 +163,13 @@ def test_a_crew_that_was_named_and_cannot_be_had_is_an_error(module, here, text,
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_nothing_in_the_current_folder_stands_in_for_what_is_installed(here):
-    (here / "colorsys.py").write_text("raise RuntimeError('the wrong one')")
-    (here / "fine.py").write_text("import colorsys")
-    assert "colorsys" not in sys.modules
-    assert found("fine") == {}
+def test_nothing_in_the_current_folder_stands_in_for_what_is_installed(here, monkeypatch, tmp_path_factory):
+    installed = tmp_path_factory.mktemp("installed")
+    (installed / "installed_crews.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(installed)
+    (here / "installed_crews.py").write_text("raise RuntimeError('the wrong one')")
+    (here / "fine.py").write_text("import installed_crews")
+    assert sorted(found("fine")) == ["greeter", "weekly.report-1"]
 
 
 def test_entry_points_are_crews(module, monkeypatch, here):
