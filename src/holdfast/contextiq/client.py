@@ -47,7 +47,10 @@ class BaseHTTPClient(ServiceClient[S]):
         max_retries: requests that are sent at most for one call, the first included.
         retry_delay: the shortest wait between them, in seconds.
         settings: all settings in place of the arguments above.
-        auth, http_client, transport, observers: see `ServiceClient`.
+        auth: see `ServiceClient`.
+        http_client: see `ResilientClient`.
+        transport: see `ResilientClient`.
+        observers: see `ResilientClient`.
 
     Raises:
         pydantic.ValidationError: a setting is wrong; it is also a ValueError.

@@ -104,7 +104,8 @@ class ConsolidationProcessor:
 
     Args:
         memory_client: where the memories are.
-        embedding_threshold, text_threshold: see `Likeness`.
+        embedding_threshold: the least cosine of the embeddings of duplicates; None: they do not count.
+        text_threshold: the least similarity of the texts of duplicates, 0 to 1; None: texts do not count.
         concurrency: requests at the same time, for reading and deleting.
 
     Raises:

@@ -45,7 +45,9 @@ class CrewClient(ServiceClient[CrewClientConfig]):
     Args:
         config: None reads the settings from the environment.
         auth: credentials in place of those tokens.
-        http_client, transport, observers: see `ServiceClient`.
+        http_client: see `ResilientClient`.
+        transport: see `ResilientClient`.
+        observers: see `ResilientClient`.
 
     Raises:
         pydantic.ValidationError: a setting is wrong; it is also a ValueError.

@@ -55,7 +55,9 @@ class ServiceClient(Generic[S]):
     Args:
         settings: None reads them from the environment.
         auth: credentials for every request, as httpx2 takes them; given to the origin of `base_url` alone.
-        http_client, transport, observers: see `ResilientClient`.
+        http_client: see `ResilientClient`.
+        transport: see `ResilientClient`.
+        observers: see `ResilientClient`.
 
     Raises:
         pydantic.ValidationError: a setting in the environment is wrong.

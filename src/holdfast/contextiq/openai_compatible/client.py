@@ -32,7 +32,9 @@ class OpenAICompatibleClient(ServiceClient[OpenAISettings]):
 
     Args:
         settings: None reads them from the environment.
-        http_client, transport, observers: see `ServiceClient`.
+        http_client: see `ResilientClient`.
+        transport: see `ResilientClient`.
+        observers: see `ResilientClient`.
 
     Raises:
         pydantic.ValidationError: a setting is wrong; it is also a ValueError.
