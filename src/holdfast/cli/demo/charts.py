@@ -1,16 +1,13 @@
-"""Charts as inline SVG: drawn for a width of 400, coloured by classes of the page's style sheet.
-
-Each comes with what it was drawn from, as a table. Numbers of the drawing are user units, y goes down.
-"""
+"""The charts of what was compared, each with what it was drawn from, as a table."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
+from holdfast.cli.demo import svg
 from holdfast.cli.demo.settings import BARE, GLUED, HOLDFAST
 from holdfast.cli.demo.verdicts import seconds
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSES", "Chart", "arrivals", "latencies", "percent", "shares"]
 
-WIDTH = 400.0
 LEFT, RIGHT = 34.0, 392.0
 CLASSES = {BARE: "bare", GLUED: "glued", HOLDFAST: "holdfast"}
 
@@ -54,16 +50,16 @@ def shares(acts: Mapping[str, Mapping[str, Tally]]) -> Chart:
     drawing: list[str] = []
     y = 4.0
     for title, tallies in acts.items():
-        drawing.append(_text(0, y + 12, title, "strong"))
+        drawing.append(svg.text(0, y + 12, title, "strong"))
         y += 19
         for name, tally in tallies.items():
-            full = WIDTH - 146
+            full = svg.WIDTH - 146
             width = tally.share * full
             tip = f"{name}: {tally.succeeded} of {len(tally.done)} calls succeeded"
-            drawing.append(_text(0, y + 11, name))
-            drawing.append(_rect(94, y, full, 14, "track"))
-            drawing.append(_rect(94, y, width, 14, CLASSES[name], tip))
-            drawing.append(_text(WIDTH, y + 11, percent(tally.share), "end"))
+            drawing.append(svg.text(0, y + 11, name))
+            drawing.append(svg.rect(94, y, full, 14, "track"))
+            drawing.append(svg.rect(94, y, width, 14, CLASSES[name], tip))
+            drawing.append(svg.text(svg.WIDTH, y + 11, percent(tally.share), "end"))
             y += 18
         y += 9
     rows = tuple(
@@ -72,7 +68,9 @@ def shares(acts: Mapping[str, Mapping[str, Tally]]) -> Chart:
     )
     names = next(iter(acts.values()))
     title = "Calls that succeeded"
-    return Chart(title, _svg("shares", title, "Bars, as in the table below.", y, drawing), "", ("act", *names), rows)
+    return Chart(
+        title, svg.image("shares", title, "Bars, as in the table below.", y, drawing), "", ("act", *names), rows
+    )
 
 
 def latencies(key: str, tallies: Mapping[str, Tally]) -> Chart:
@@ -83,18 +81,18 @@ def latencies(key: str, tallies: Mapping[str, Tally]) -> Chart:
     most = max((good + bad for row in counted.values() for good, bad in row), default=1) or 1
     step = (RIGHT - 8) / bins
     height = 52.0
-    drawing = [_hatch(key)]
+    drawing = [svg.hatch(key)]
     bottom = len(tallies) * (height + 30)
     for decade in range(low, high + 1):
         x = 8 + (decade - low) * BINS_PER_DECADE * step
         anchor = "start" if decade == low else "end" if decade == high else "middle"
-        drawing.append(_line(x, 18, x, bottom, "grid"))
-        drawing.append(_text(x, bottom + 15, _decade(decade), anchor))
+        drawing.append(svg.line(x, 18, x, bottom, "grid"))
+        drawing.append(svg.text(x, bottom + 15, _decade(decade), anchor))
     y = 0.0
     for name, row in counted.items():
         tally = tallies[name]
-        drawing.append(_text(8, y + 13, name, "strong"))
-        drawing.append(_text(RIGHT, y + 13, f"p50 {seconds(tally.p50)}, p99 {seconds(tally.p99)}", "end"))
+        drawing.append(svg.text(8, y + 13, name, "strong"))
+        drawing.append(svg.text(RIGHT, y + 13, f"p50 {seconds(tally.p50)}, p99 {seconds(tally.p99)}", "end"))
         base = y + height + 24
         for number, (good, bad) in enumerate(row):
             x = 8 + number * step
@@ -103,14 +101,14 @@ def latencies(key: str, tallies: Mapping[str, Tally]) -> Chart:
             tall = max(good / most * height, 2.5) if good else 0.0
             if good:
                 tip = f"{name}: {good} succeeded in {between}"
-                drawing.append(_rect(x + 0.5, base - tall, step - 1, tall, CLASSES[name], tip))
+                drawing.append(svg.rect(x + 0.5, base - tall, step - 1, tall, CLASSES[name], tip))
             if bad:
                 taller = max(bad / most * height, 2.5)
                 tip = f"{name}: {bad} failed after {between}"
                 drawing.append(
-                    _rect(x + 0.5, base - tall - taller, step - 1, taller, "failed", tip, f"url(#hatch-{key})")
+                    svg.rect(x + 0.5, base - tall - taller, step - 1, taller, "failed", tip, f"url(#hatch-{key})")
                 )
-        drawing.append(_line(8, base, RIGHT, base, "axis"))
+        drawing.append(svg.line(8, base, RIGHT, base, "axis"))
         y += height + 30
     title = "How long calls took"
     said = "; ".join(f"{name}: p50 {seconds(one.p50)}, p99 {seconds(one.p99)}" for name, one in tallies.items())
@@ -123,7 +121,7 @@ def latencies(key: str, tallies: Mapping[str, Tally]) -> Chart:
         if any(any(row[number]) for row in counted.values())
     )
     note = "Filled: succeeded. Hatched: failed. The axis is logarithmic; bars of few calls are drawn taller than true."
-    return Chart(title, _svg(f"latency-{key}", title, said, bottom + 20, drawing), note, ("took", *tallies), rows)
+    return Chart(title, svg.image(f"latency-{key}", title, said, bottom + 20, drawing), note, ("took", *tallies), rows)
 
 
 def arrivals(
@@ -150,25 +148,25 @@ def arrivals(
     scale = (RIGHT - LEFT) / end
     drawing: list[str] = []
     if down is not None:
-        drawing.append(_rect(LEFT + down[0] * scale, 20, (down[1] - down[0]) * scale, bottom - 26, "down", "down"))
-        drawing.append(_text(LEFT + (down[0] + down[1]) / 2 * scale, 32, "server down", "middle"))
+        drawing.append(svg.rect(LEFT + down[0] * scale, 20, (down[1] - down[0]) * scale, bottom - 26, "down", "down"))
+        drawing.append(svg.text(LEFT + (down[0] + down[1]) / 2 * scale, 32, "server down", "middle"))
     for mark in _marks(end):
         x = LEFT + mark * scale
-        drawing.append(_line(x, bottom - 6, x, bottom - 2, "axis"))
-        drawing.append(_text(x, bottom + 11, f"{mark:g} s", "middle"))
+        drawing.append(svg.line(x, bottom - 6, x, bottom - 2, "axis"))
+        drawing.append(svg.text(x, bottom + 11, f"{mark:g} s", "middle"))
     y = 0.0
     for name, row in rates.items():
         base = y + height + 24
-        drawing.append(_text(LEFT, y + 13, name, "strong"))
-        drawing.append(_text(RIGHT, y + 13, f"{len(times[name])} requests", "end"))
-        drawing.append(_text(LEFT - 5, base - height + 4, f"{ceiling:g}", "end"))
-        drawing.append(_text(LEFT - 5, base + 4, "0", "end"))
-        drawing.append(_line(LEFT, base - height, RIGHT, base - height, "grid"))
+        drawing.append(svg.text(LEFT, y + 13, name, "strong"))
+        drawing.append(svg.text(RIGHT, y + 13, f"{len(times[name])} requests", "end"))
+        drawing.append(svg.text(LEFT - 5, base - height + 4, f"{ceiling:g}", "end"))
+        drawing.append(svg.text(LEFT - 5, base + 4, "0", "end"))
+        drawing.append(svg.line(LEFT, base - height, RIGHT, base - height, "grid"))
         drawing.append(_steps(row, width * scale, base, height / ceiling, CLASSES[name]))
         if limit is not None:
             at = base - limit * height / ceiling
-            drawing.append(_line(LEFT, at, RIGHT, at, "limit"))
-        drawing.append(_line(LEFT, base, RIGHT, base, "axis"))
+            drawing.append(svg.line(LEFT, at, RIGHT, at, "limit"))
+        drawing.append(svg.line(LEFT, base, RIGHT, base, "axis"))
         y += height + 30
     title = "Requests that arrived, per second"
     said = "; ".join(f"{name}: {len(row)} requests" for name, row in times.items())
@@ -180,7 +178,7 @@ def arrivals(
     note = f"Counted by each contestant's own server, in steps of {width * 1000:.0f} ms; the table has their numbers."
     if limit is not None:
         note += f" Dashed: the {limit:g} a second that the server takes on average."
-    return Chart(title, _svg(f"arrivals-{key}", title, said, bottom + 16, drawing), note, ("from", *rates), table)
+    return Chart(title, svg.image(f"arrivals-{key}", title, said, bottom + 16, drawing), note, ("from", *rates), table)
 
 
 def _histogram(tally: Tally, low: int, bins: int) -> list[tuple[int, int]]:
@@ -235,38 +233,6 @@ def percent(share: float) -> str:
 
 def _good_and_bad(good: int, bad: int) -> str:
     return f"{good}, {bad} failed" if bad else str(good)
-
-
-def _svg(key: str, title: str, text: str, height: float, drawing: Sequence[str]) -> str:
-    return (
-        f'<svg id="{key}" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-labelledby="{key}-title {key}-desc">'
-        f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(text)}</desc>'
-        f"{''.join(drawing)}</svg>"
-    )
-
-
-def _hatch(key: str) -> str:
-    return (
-        f'<defs><pattern id="hatch-{key}" width="4" height="4" patternUnits="userSpaceOnUse" '
-        'patternTransform="rotate(45)"><rect width="4" height="4" class="hatch-ground"/>'
-        '<rect width="2" height="4" class="hatch-line"/></pattern></defs>'
-    )
-
-
-def _rect(x: float, y: float, width: float, height: float, cls: str, tip: str = "", fill: str = "") -> str:
-    title = f"<title>{escape(tip)}</title>" if tip else ""
-    painted = f' fill="{fill}"' if fill else ""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{cls}"{painted}>{title}</rect>'
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, cls: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>'
-
-
-def _text(x: float, y: float, text: str, cls: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{cls}">{escape(text)}</text>'
 
 
 def _steps(values: Sequence[float], step: float, base: float, unit: float, cls: str) -> str:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.demo.settings import HOLDFAST
 from holdfast.cli.exits import Exit, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from holdfast.cli.demo.acts import Act
+    from holdfast.cli.demo.screen import Screen
     from holdfast.cli.demo.tally import Tally
+    from holdfast.cli.demo.typed.play import Typed
 
 __all__ = ["demo"]
 
@@ -37,7 +40,7 @@ def demo(
     ] = REPORT,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
 ) -> None:
-    """Compare bare httpx2, a stack glued by hand, and Holdfast against servers that misbehave."""
+    """Compare bare httpx2, a stack glued by hand, and Holdfast against servers that misbehave; then typed clients."""
     from holdfast.cli.demo.acts import ACTS
     from holdfast.cli.demo.contestants import contestants
     from holdfast.cli.demo.play import perform
@@ -66,20 +69,47 @@ def demo(
             screen.say(f"{act.calls} calls in {act.seconds:.1f} s.")
             with screen.progress(act) as update:
                 perform(act, players, update)
+        totals = {name: Tally.total(act.tallies[name] for act in acts) for name in names}
+        screen.results(acts, totals)
+        screen.say()
+        screen.say(
+            "p50 and p99 are of the calls that succeeded, from the moment when they were due to the answer, waits and "
+            "retries included; the worst wait is of all calls. Requests and orders were counted by the servers."
+        )
+        typed, missing = _play_typed(screen, len(acts) + 1, seconds / FULL_SECONDS)
     except KeyboardInterrupt:
         print("holdfast demo: stopped", file=sys.stderr)
         raise typer.Exit(Exit.INTERRUPTED) from None
-    totals = {name: Tally.total(act.tallies[name] for act in acts) for name in names}
-    screen.results(acts, totals)
     screen.say()
-    screen.say(
-        "p50 and p99 are of the calls that succeeded, from the moment when they were due to the answer, waits and "
-        "retries included; the worst wait is of all calls. Requests and orders were counted by the servers."
-    )
+    screen.say(_seen(totals, typed))
     if not no_report:
-        _write(report, acts, totals, left_out, time.monotonic() - began)
+        notes = [note for note in (left_out, missing) if note]
+        _write(report, acts, totals, typed, notes, time.monotonic() - began)
         screen.say()
         screen.say(f"Report: {report.absolute()}", wrap=False)
+
+
+def _play_typed(screen: Screen, first: int, scale: float) -> tuple[Typed | None, str]:
+    """What came of the typed clients' acts, or why they are left out."""
+    from holdfast.cli.demo.typed.play import LeftOutError, play
+
+    try:
+        return play(screen, first, scale), ""
+    except LeftOutError as reason:
+        missing = f"The acts with the typed clients are left out: {reason}"
+        screen.say()
+        screen.say(missing)
+        return None, missing
+
+
+def _seen(totals: Mapping[str, Tally], typed: Typed | None) -> str:
+    """What the demo was about, and what came of it, in the end."""
+    from holdfast.cli.demo.verdicts import each
+
+    ours = totals[HOLDFAST]
+    share = each({name: tally.succeeded for name, tally in totals.items()})
+    said = f"You saw {ours.planned} calls while servers misbehaved, of which {share} succeeded."
+    return said if typed is None else f"{said} And with the typed clients: {typed.summary()}."
 
 
 def _check(report: Path) -> None:
@@ -92,11 +122,18 @@ def _check(report: Path) -> None:
         refuse(f"{report} cannot be written; give another --report FILE, or --no-report", "--report")
 
 
-def _write(report: Path, acts: Sequence[Act], totals: Mapping[str, Tally], left_out: str, took: float) -> None:
+def _write(
+    report: Path,
+    acts: Sequence[Act],
+    totals: Mapping[str, Tally],
+    typed: Typed | None,
+    notes: Sequence[str],
+    took: float,
+) -> None:
     from holdfast.cli.demo.page import page
 
     when = datetime.now().astimezone()
-    text = page(acts, totals, left_out=left_out, when=when, took=took)
+    text = page(acts, totals, typed=typed, left_out=notes, when=when, took=took)
     try:
         report.write_text(text, encoding="utf-8")
     except OSError as error:

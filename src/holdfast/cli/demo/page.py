@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from holdfast.cli.demo.charts import CLASSES, Chart, arrivals, latencies, percent, shares
+from holdfast.cli.demo import markup
+from holdfast.cli.demo.charts import CLASSES, arrivals, latencies, percent, shares
 from holdfast.cli.demo.settings import BARE, GLUED
-from holdfast.cli.demo.verdicts import FIGURES, OVERALL, drawbacks, named, summary, too_busy
+from holdfast.cli.demo.typed.section import BESIDES, typed_links, typed_sections
+from holdfast.cli.demo.verdicts import FIGURES, OVERALL, drawbacks, named, summary, together, too_busy
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.cli.demo.acts import Act
     from holdfast.cli.demo.tally import Tally
+    from holdfast.cli.demo.typed.play import Typed
 
 __all__ = ["page"]
 
@@ -25,22 +28,32 @@ __all__ = ["page"]
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def page(acts: Sequence[Act], totals: Mapping[str, Tally], *, left_out: str, when: datetime, took: float) -> str:
+def page(
+    acts: Sequence[Act],
+    totals: Mapping[str, Tally],
+    *,
+    when: datetime,
+    took: float,
+    typed: Typed | None = None,
+    left_out: Sequence[str] = (),
+) -> str:
     """The whole report.
 
     Args:
         acts: all of them have been played.
         totals: all acts together, by contestant.
-        left_out: why a contestant is missing; empty if none is.
         when: of the run.
         took: seconds that it took.
+        typed: what came of the typed clients' acts; None if they were not played.
+        left_out: sentences that say what is missing, and why.
     """
     every = [named(name) for name in totals]
     names = f"{', '.join(every[:-1])} and {every[-1]}"
     title = "Holdfast demo: the same calls against servers that misbehave"
     links = [
-        ("all", "All acts"),
+        ("all", together(len(acts))),
         *((act.key, act.title) for act in acts),
+        *(typed_links() if typed is not None else ()),
         ("given", "Who had what"),
         ("how", "How it was measured"),
     ]
@@ -59,12 +72,14 @@ def page(acts: Sequence[Act], totals: Mapping[str, Tally], *, left_out: str, whe
             "Three of ten place an order, which a service that does not recognise repetitions carries out as often as "
             "it comes.</p>\n"
         ),
-        f"<p>{escape(left_out)}</p>\n" if left_out else "",
+        "" if typed is None else f"<p>{escape(BESIDES)}</p>\n",
+        *(f"<p>{escape(note)}</p>\n" for note in left_out),
         '<nav aria-label="Sections">',
         " ".join(f'<a href="#{key}">{escape(text)}</a>' for key, text in links),
         "</nav>\n</header>\n<main>\n",
         _overview(acts, totals),
         *(_act(number, act) for number, act in enumerate(acts, start=1)),
+        typed_sections(typed, len(acts) + 1) if typed is not None else "",
         _given(acts),
         _how(),
         "</main>\n<footer>\n",
@@ -80,12 +95,12 @@ def _overview(acts: Sequence[Act], totals: Mapping[str, Tally]) -> str:
     busy = f'<p class="busy">{escape(warning)}</p>\n' if warning else ""
     chart = shares({act.title: act.tallies for act in acts})
     return (
-        '<section id="all">\n<h2>All acts</h2>\n'
-        f'<div class="three">{cards}</div>\n{_list(summary(totals))}{_worse(drawbacks(totals, OVERALL))}{busy}'
-        f'<div class="pair"><div>{_figures("All acts", totals)}'
+        f'<section id="all">\n<h2>{escape(together(len(acts)))}</h2>\n'
+        f'<div class="three">{cards}</div>\n{markup.listing(summary(totals))}{_worse(drawbacks(totals, OVERALL))}{busy}'
+        f'<div class="pair"><div>{_figures(together(len(acts)), totals)}'
         '<p class="soft">p50 and p99 are of the calls that succeeded; the worst wait is of all calls. Executed twice: '
         "orders that the server carried out more than once.</p></div>\n"
-        f"{_figure(chart)}</div>\n</section>\n"
+        f"{markup.figure(chart)}</div>\n</section>\n"
     )
 
 
@@ -111,22 +126,22 @@ def _act(number: int, act: Act) -> str:
     failures = _failures(act.tallies)
     return (
         f'<section id="{act.key}">\n<h2>{number}. {escape(act.title)}</h2>\n'
-        f'<p class="trouble">{escape(_sentence(act.trouble))}. {act.calls} calls in {act.seconds:g} s.</p>\n'
-        f"{_list(act.facts())}{_worse(drawbacks(act.tallies, act.reasons))}"
+        f'<p class="trouble">{escape(markup.sentence(act.trouble))}. {act.calls} calls in {act.seconds:g} s.</p>\n'
+        f"{markup.listing(act.facts())}{_worse(drawbacks(act.tallies, act.reasons))}"
         f"{_figures(act.title, act.tallies)}{failures}"
-        f'<div class="pair">{"".join(map(_figure, charts))}</div>\n</section>\n'
+        f'<div class="pair">{"".join(map(markup.figure, charts))}</div>\n</section>\n'
     )
 
 
 def _worse(sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
-    return f'<div class="worse"><h3>Where Holdfast is not better</h3>{_list(sentences)}</div>\n'
+    return f'<div class="worse"><h3>Where Holdfast is not better</h3>{markup.listing(sentences)}</div>\n'
 
 
 def _figures(title: str, tallies: Mapping[str, Tally]) -> str:
     rows = [(figure.title, *(figure.of(tally) for tally in tallies.values())) for figure in FIGURES]
-    return _table(f"Figures: {title.lower()}", ("", *tallies), rows)
+    return markup.table(f"Figures: {title.lower()}", ("", *tallies), rows)
 
 
 def _failures(tallies: Mapping[str, Tally]) -> str:
@@ -134,14 +149,14 @@ def _failures(tallies: Mapping[str, Tally]) -> str:
     rows = [(kind, *(str(tally.failures[kind]) for tally in tallies.values())) for kind in kinds]
     if not rows:
         return ""
-    table = _table("How calls failed", ("status or exception", *tallies), rows)
+    table = markup.table("How calls failed", ("status or exception", *tallies), rows)
     return f"<details><summary>How calls failed</summary>{table}</details>\n"
 
 
 def _given(acts: Sequence[Act]) -> str:
     names = list(acts[0].tallies)
     rows = [(setting, *(what.get(name, "") for name in names)) for setting, what in acts[0].settings.compared()]
-    table = _table("Settings", ("", *names), rows, "table prose")
+    table = markup.table("Settings", ("", *names), rows, "table prose")
     alone = (
         f"<p>{escape(BARE.capitalize())} has the same timeouts and connections, and nothing else to set: it sends each "
         "call once.</p>\n"
@@ -181,7 +196,7 @@ def _how() -> str:
             "benchmark of speed, and one run is one run: run it again and small differences change sides."
         ),
     ]
-    return f'<section id="how">\n<h2>How this was measured</h2>\n{_list(said)}</section>\n'
+    return f'<section id="how">\n<h2>How this was measured</h2>\n{markup.listing(said)}</section>\n'
 
 
 def _made(when: datetime, took: float) -> str:
@@ -198,33 +213,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # run from sources that are not installed
         return "of unknown version"
-
-
-def _figure(chart: Chart) -> str:
-    table = _table(chart.title, chart.head, chart.rows)
-    note = f"<figcaption>{escape(chart.note)}</figcaption>" if chart.note else ""
-    return (
-        f"<figure><h3>{escape(chart.title)}</h3>{chart.svg}{note}"
-        f"<details><summary>Data of this chart</summary>{table}</details></figure>\n"
-    )
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], cls: str = "table") -> str:
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>\n'
-        for first, *rest in rows
-    )
-    # A region that scrolls has to be reachable by keyboard, and then needs a name.
-    return (
-        f'<div class="{cls}" role="region" aria-label="{escape(caption)}" tabindex="0"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
-    )
-
-
-def _list(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>\n"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from holdfast.cli.demo.settings import BARE, GLUED, HOLDFAST
-from holdfast.cli.demo.verdicts import FIGURES, OVERALL, drawbacks, summary, too_busy
+from holdfast.cli.demo.verdicts import FIGURES, OVERALL, drawbacks, summary, together, too_busy
 from holdfast.cli.exits import Exit
 from holdfast.cli.output import muted
 
@@ -54,6 +54,14 @@ class Screen:
         """Prints a paragraph, in one line if it is not to be wrapped."""
         self._console.print(text, style=style, markup=False, soft_wrap=not wrap)
 
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Prints a table: a name in each row, and figures."""
+        self._console.print(_filled(title, head, rows))
+
+    def working(self, what: str) -> AbstractContextManager[object]:
+        """Shows on a terminal that something takes a moment."""
+        return nullcontext() if self._plain else self._console.status(what)
+
     @contextmanager
     def progress(self, act: Act) -> Iterator[Callable[[], None]]:
         """Shows how far an act is; the function brings the picture up to date and is to be called often."""
@@ -89,7 +97,7 @@ class Screen:
                 self.say(fact)
             self._worse(drawbacks(act.tallies, act.reasons))
         self.say()
-        self._console.print(_table("All acts", totals))
+        self._console.print(_table(together(len(acts)), totals))
         for sentence in summary(totals):
             self.say(sentence)
         self._worse(drawbacks(totals, OVERALL))
@@ -116,17 +124,21 @@ def _state(tally: Tally) -> str:
 
 
 def _table(title: str, tallies: Mapping[str, Tally]) -> Table:
+    head = ("", *(_HEADINGS.get(figure.title, figure.title) for figure in FIGURES))
+    return _filled(title, head, [(name, *(figure.of(tally) for figure in FIGURES)) for name, tally in tallies.items()])
+
+
+def _filled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(
-        title=title,
+        title=title or None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 0, 0, 1),
     )
-    table.add_column("", no_wrap=True)
-    for figure in FIGURES:
-        table.add_column(_HEADINGS.get(figure.title, figure.title), justify="right", no_wrap=True)
-    for name, tally in tallies.items():
-        table.add_row(name, *(figure.of(tally) for figure in FIGURES))
+    for number, name in enumerate(head):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table

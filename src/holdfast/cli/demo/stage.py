@@ -6,7 +6,8 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -27,16 +28,23 @@ class Stage:
 
     Args:
         apps: one server for each. `FaultInjection` finds the wire here, so that it can do all it knows.
+        lifespans: entered before anything is served, on the servers' event loop, and left when nothing is any more.
 
     Attributes:
         urls: where they answer, in the order of `apps`.
+
+    Entering it raises what a lifespan raises.
     """
 
-    def __init__(self, apps: Sequence[ASGIApp]) -> None:
+    def __init__(
+        self, apps: Sequence[ASGIApp], lifespans: Sequence[Callable[[], AbstractAsyncContextManager[object]]] = ()
+    ) -> None:
         self._sockets = [_listener() for _ in apps]
         self.urls = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._sockets]
         self._servers = [uvicorn.Server(_config(app)) for app in apps]
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="holdfast-demo", daemon=True)
+        self._lifespans = lifespans
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="holdfast-demo", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -44,7 +52,7 @@ class Stage:
         try:
             while not all(server.started for server in self._servers):
                 if not self._thread.is_alive() or time.monotonic() > until:
-                    raise RuntimeError("the servers of the demo did not start")
+                    raise self._error or RuntimeError("the servers of the demo did not start")
                 time.sleep(0.01)
         except BaseException:
             self._stop()
@@ -63,11 +71,20 @@ class Stage:
         for listener in self._sockets:
             listener.close()
 
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised where the servers are waited for
+            self._error = error
+
     async def _serve(self) -> None:
-        # In a thread that is not the main one, uvicorn leaves signals alone.
-        await asyncio.gather(
-            *(server.serve([listener]) for server, listener in zip(self._servers, self._sockets, strict=True))
-        )
+        async with AsyncExitStack() as stack:
+            for lifespan in self._lifespans:
+                await stack.enter_async_context(lifespan())
+            # In a thread that is not the main one, uvicorn leaves signals alone.
+            await asyncio.gather(
+                *(server.serve([listener]) for server, listener in zip(self._servers, self._sockets, strict=True))
+            )
 
 
 def _listener() -> socket.socket:

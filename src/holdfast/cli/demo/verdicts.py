@@ -11,7 +11,7 @@ from holdfast.cli.demo.settings import BARE, GLUED, HOLDFAST
 if TYPE_CHECKING:
     from holdfast.cli.demo.tally import Tally
 
-__all__ = ["FIGURES", "OVERALL", "Figure", "drawbacks", "each", "named", "seconds", "summary", "too_busy"]
+__all__ = ["FIGURES", "OVERALL", "Figure", "drawbacks", "each", "named", "seconds", "summary", "together", "too_busy"]
 
 
 _LATE_SECONDS = 0.1
@@ -95,6 +95,11 @@ def drawbacks(tallies: Mapping[str, Tally], reasons: Mapping[str, str]) -> list[
         reason = f": {reasons[figure.key]}" if figure.key in reasons else ""
         found.append(f"{figure.title}: {figure.of(ours)}, to {theirs}{reason}.")
     return found
+
+
+def together(acts: int) -> str:
+    """What the table of all these acts is called; others may follow them."""
+    return f"Acts 1 to {acts} together" if acts > 1 else "Act 1"
 
 
 def summary(totals: Mapping[str, Tally]) -> list[str]:
