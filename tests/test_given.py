@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 from unittest import mock
 
@@ -101,3 +103,32 @@ def test_whoever_replaced_request_may_answer_with_a_stand_in():
         assert user.get("/x").result().json() == {"id": 7}
         assert user.bulkhead.in_flight == 0
     user.close().result()
+
+
+MISTAKES = [AssertionError("it is GET"), AttributeError("no such thing"), KeyError("path"), TypeError("not a str")]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+@pytest.mark.parametrize("replaced", [True, False], ids=["request", "transport"])
+def test_a_mistake_in_what_was_handed_in_is_raised_as_it_is(mistake: Exception, sync: bool, replaced: bool):
+    """Retried, and in another exception, it would be hard to find: an assertion in a mock, for one."""
+    handler = mock.Mock(side_effect=mistake)
+    transport = httpx2.MockTransport(handler)
+    kind = httpx2.Client if sync else httpx2.AsyncClient
+    user = ResilientClient(CONFIG, **({} if replaced else {"transport": transport}))  # type: ignore[arg-type]
+    with mock.patch.object(kind, "request", handler) if replaced else contextlib.nullcontext():
+        with pytest.raises(type(mistake)) as caught:
+            user.get("/x").result() if sync else asyncio.run(awaited(user.get("/x")))
+        assert caught.value is mistake and handler.call_count == 1
+    assert user.bulkhead.in_flight == 0 and user.circuit_breaker.state == "closed"
+
+
+async def awaited(call: Any) -> Any:
+    return await call
+
+
+def test_what_the_network_raises_is_no_mistake():
+    handler = mock.Mock(side_effect=[OSError("reset"), ValueError("garbage"), httpx2.Response(200)])
+    user = ResilientClient(CONFIG, transport=httpx2.MockTransport(handler))
+    assert user.get("/x").result().status_code == 200 and handler.call_count == 3

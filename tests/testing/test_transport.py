@@ -106,7 +106,7 @@ def test_what_cannot_be_in_a_script(script: Any, error: type[Exception], says: s
 
 def test_a_function_that_gives_no_step(colour: Colour):
     with client_for(FaultTransport(lambda request: None)) as client:  # type: ignore[arg-type, return-value]
-        colour.error(client.get("/"), HoldfastError)
+        colour.error(client.get("/"), TypeError)
 
 
 # Bodies that break

@@ -101,11 +101,12 @@ class Connections:
         if client is not None:
             if not isinstance(client, httpx2.AsyncClient):
                 raise WrongColour("http_client is an httpx2.Client: use .result(), or hand in an httpx2.AsyncClient")
-            return AsyncHttpx2Engine(client, self._jar, owned=False)
+            return AsyncHttpx2Engine(client, self._jar, owned=False, given=True)
         if self._transport is not None and not hasattr(self._transport, "handle_async_request"):
             raise WrongColour("transport is a sync one: use .result(), or hand in an httpx2.AsyncBaseTransport")
         if self._transport is not None:
-            return AsyncHttpx2Engine(httpx2.AsyncClient(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+            given = httpx2.AsyncClient(transport=self._transport, **self._arguments())  # type: ignore[arg-type]
+            return AsyncHttpx2Engine(given, given=True)
         # Here, because this is where httpcore2 is first needed, which takes a while to import.
         from holdfast.http.engines.async_transport import AsyncTransport
 
@@ -116,11 +117,12 @@ class Connections:
         if client is not None:
             if not isinstance(client, httpx2.Client):
                 raise WrongColour("http_client is an httpx2.AsyncClient: use await, or hand in an httpx2.Client")
-            return SyncHttpx2Engine(client, self._jar, owned=False)
+            return SyncHttpx2Engine(client, self._jar, owned=False, given=True)
         if self._transport is not None and not hasattr(self._transport, "handle_request"):
             raise WrongColour("transport is an async one: use await, or hand in an httpx2.BaseTransport")
         if self._transport is not None:
-            return SyncHttpx2Engine(httpx2.Client(transport=self._transport, **self._arguments()))  # type: ignore[arg-type]
+            given = httpx2.Client(transport=self._transport, **self._arguments())  # type: ignore[arg-type]
+            return SyncHttpx2Engine(given, given=True)
         from holdfast.http.engines.sync_transport import SyncTransport  # here, as above
 
         return SyncHttpx2Engine(httpx2.Client(**self._own(SyncTransport)), cuts=True)

@@ -102,7 +102,7 @@ class AsyncDriver:
                     streams = None
                     raise
                 except BaseException as error:
-                    if kind is Job and isinstance(error, Exception):
+                    if kind is Job and isinstance(error, EngineError):
                         value = Failed(error)
                     elif kind is Job and isinstance(error, asyncio.CancelledError) and late:
                         value = Failed(cut_by_deadline(error))

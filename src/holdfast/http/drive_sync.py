@@ -94,7 +94,7 @@ class SyncDriver:
                             if not effect.stream and runtime.now() > effect.deadline:
                                 # Not everything can be cut, but the answer counts no more than it would under asyncio.
                                 value = Failed(deadline_passed())
-                        except Exception as error:
+                        except EngineError as error:
                             value = Failed(error)
                         if effect.stream and value.__class__ is not Failed:
                             streams = [value] if streams is None else [*streams, value]

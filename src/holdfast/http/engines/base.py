@@ -60,7 +60,7 @@ class Engine(Protocol):
         """Sends the job: the whole response, or with `job.stream` its head.
 
         Raises:
-            EngineError: no usable response.
+            EngineError: no usable response. Anything else is a mistake in a program, and ends the call as it is.
         """
         ...
 

@@ -27,6 +27,10 @@ _NO_AUTH = httpx2.Auth()  # given explicitly, it spares httpx2 looking for crede
 _NEUTRAL = frozenset({"accept", "accept-encoding", "connection", "user-agent"})
 _REFUSED_STREAM = 7  # RFC 9113, section 7
 
+# What a transport of somebody's own raises by mistake, a mock with an assertion in it for one. It says nothing about
+# the network, and repeating the request would only hide it.
+_MISTAKES = (AssertionError, AttributeError, LookupError, NameError, NotImplementedError, TypeError)
+
 # Which failures prove that the request never left. The first class that fits decides.
 _BEFORE_SENDING: tuple[tuple[type[Exception], Phase], ...] = (
     (httpx2.PoolTimeout, "pool"),
@@ -166,14 +170,18 @@ class AsyncHttpx2Engine:
         client: to send with.
         jar: takes the cookies that come, if that is not the client's own jar.
         owned: whether the client is closed with the engine.
+        given: whether client or transport are somebody's own, whose mistakes are raised as they are.
     """
 
     caps = CAPS | {"cancel", "deadline"}
 
-    def __init__(self, client: httpx2.AsyncClient, jar: CookieJar | None = None, *, owned: bool = True) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, jar: CookieJar | None = None, *, owned: bool = True, given: bool = False
+    ) -> None:
         self._client = client
         self._jar = jar
         self._owned = owned
+        self._mistakes = _MISTAKES if given else ()
 
     async def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
@@ -193,6 +201,8 @@ class AsyncHttpx2Engine:
             if job.stream:
                 return await head(response)
             return await read(response, job.cap)
+        except self._mistakes:
+            raise
         except Exception as error:
             if response is not None and response.status_code >= 400:
                 return with_content(response, b"")  # the status says enough, whatever became of the explanation
@@ -202,6 +212,8 @@ class AsyncHttpx2Engine:
         try:
             answer: Any = self._client.request(job.method, str(job.url), **_arguments(job, sync=False))
             response: httpx2.Response = await answer if inspect.isawaitable(answer) else answer
+        except _MISTAKES:
+            raise
         except Exception as error:
             raise engine_error(error, head=False) from error
         if self._jar is not None:
@@ -221,17 +233,25 @@ class SyncHttpx2Engine:
         client: to send with.
         jar: takes the cookies that come, if that is not the client's own jar.
         owned: whether the client is closed with the engine.
+        given: whether client or transport are somebody's own, whose mistakes are raised as they are.
         cuts: whether its transports cut what they read and write to the thread's time, see
             `holdfast.http.deadlines.limit`. Others can be given no more than timeouts that are cut beforehand.
     """
 
     def __init__(
-        self, client: httpx2.Client, jar: CookieJar | None = None, *, owned: bool = True, cuts: bool = False
+        self,
+        client: httpx2.Client,
+        jar: CookieJar | None = None,
+        *,
+        owned: bool = True,
+        given: bool = False,
+        cuts: bool = False,
     ) -> None:
         self.caps = CAPS | {"deadline"} if cuts else CAPS
         self._client = client
         self._jar = jar
         self._owned = owned
+        self._mistakes = _MISTAKES if given else ()
 
     def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
@@ -255,6 +275,8 @@ class SyncHttpx2Engine:
             if job.stream:
                 return head_sync(response)
             return read_sync(response, job.cap)
+        except self._mistakes:
+            raise
         except Exception as error:
             if response is not None and response.status_code >= 400:
                 return with_content(response, b"")
@@ -263,6 +285,8 @@ class SyncHttpx2Engine:
     def _through_request(self, job: Job) -> httpx2.Response:
         try:
             response = self._client.request(job.method, str(job.url), **_arguments(job, sync=True))
+        except _MISTAKES:
+            raise
         except Exception as error:
             raise engine_error(error, head=False) from error
         if self._jar is not None:
