@@ -14,8 +14,9 @@ from holdfast.cli.demo import charts
 from holdfast.cli.demo.page import page
 from holdfast.cli.demo.settings import BARE, HOLDFAST
 from holdfast.cli.demo.tally import Done
+from holdfast.cli.demo.typed import section
 from tests.support.browser import chromium, show
-from tests.support.demo_acts import NAMES, played, totals
+from tests.support.demo_acts import NAMES, played, totals, typed
 
 WHEN = datetime(2025, 3, 4, 15, 16, tzinfo=UTC)
 
@@ -37,10 +38,16 @@ CONTRASTS = """() => {
   const text = [...document.querySelectorAll('p, li, td, th, h1, h2, h3, a, dt, dd, summary, figcaption')]
     .map(one => ratio(getComputedStyle(one).color, ground(one)));
   const drawn = [...document.querySelectorAll('svg text')].map(one => ratio(getComputedStyle(one).fill, ground(one)));
-  const marks = [...document.querySelectorAll('rect.bare, rect.glued, rect.holdfast, path.area')]
-    .map(one => ratio(getComputedStyle(one).fill, ground(one)));
+  const filled = 'rect.bare, rect.glued, rect.holdfast, rect.delivered, rect.wrong, path.area';
+  const marks = [
+    ...[...document.querySelectorAll(filled)].map(one => ratio(getComputedStyle(one).fill, ground(one))),
+    ...[...document.querySelectorAll('rect.hollow')].map(one => ratio(getComputedStyle(one).stroke, ground(one))),
+  ];
   return [Math.min(...text), Math.min(...drawn), Math.min(...marks)];
 }"""
+
+TYPED = ("scores", "orders")
+"""The drawings of the acts with the typed clients."""
 
 OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 
@@ -88,9 +95,9 @@ class Outline(HTMLParser):
         self.text.append(data)
 
 
-def text(names=NAMES, left_out: str = "") -> str:
+def text(names=NAMES, *left_out: str) -> str:
     acts = played(names)
-    return page(acts, totals(acts), left_out=left_out, when=WHEN, took=42.4)
+    return page(acts, totals(acts), typed=typed(), left_out=left_out, when=WHEN, took=42.4)
 
 
 @pytest.fixture
@@ -109,7 +116,7 @@ def test_nothing_refers_to_another_place():
     assert links and all(link.startswith("#") or link == "data:," for link in links)
     ids = [value for _, name, value in outline.attributes if name == "id"]
     assert len(ids) == len(set(ids)) and {link[1:] for link in links if link != "data:,"} <= set(ids)
-    assert re.findall(r"https?:|@import|url\((?!#)", text()) == []
+    assert re.findall(r"https?:(?!//127\.0\.0\.1:)|@import|url\((?!#)", text()) == []  # an error names a server
     assert not any(name.startswith("on") or name == "style" for _, name, _ in outline.attributes)
 
 
@@ -117,7 +124,7 @@ def test_every_chart_has_a_name_a_description_and_its_data():
     outline = Outline(text())
     drawings = [value for tag, name, value in outline.attributes if (tag, name) == ("svg", "id")]
     keys = [act.key for act in played()]
-    assert drawings == ["shares", *(f"{what}-{key}" for key in keys for what in ("latency", "arrivals"))]
+    assert drawings == ["shares", *(f"{what}-{key}" for key in keys for what in ("latency", "arrivals")), *TYPED]
     labels = [value for tag, name, value in outline.attributes if (tag, name) == ("svg", "aria-labelledby")]
     ids = {value for _, name, value in outline.attributes if name == "id"}
     assert all(set((label or "").split()) <= ids for label in labels) and len(labels) == len(drawings)
@@ -126,8 +133,9 @@ def test_every_chart_has_a_name_a_description_and_its_data():
 
 
 def test_what_comes_from_outside_is_escaped():
-    written = text(left_out="<i>left & out</i>")
+    written = text(NAMES, "<i>left & out</i>", "and more")
     assert "<b>odd" not in written and "&lt;b&gt;odd &amp; long&lt;/b&gt;" in written
+    assert "<b>tea" not in written and "<b>no" not in written and "<p>and more</p>" in written
     assert "<i>" not in written and "&lt;i&gt;left &amp; out&lt;/i&gt;" in written
 
 
@@ -157,9 +165,31 @@ def test_extreme_figures_are_drawn_too():
         tally.server.arrivals.clear()
     for tally in acts[1].tallies.values():
         tally.done.clear()
-    written = page(acts, totals(acts), left_out="", when=WHEN, took=1)
+    written = page(acts, totals(acts), when=WHEN, took=1)
     numbers = re.findall(r' (?:x|y|width|height|x1|x2|y1|y2)="([^"]*)"', written)
     assert numbers and all(re.fullmatch(r"\d+(\.\d+)?", number) for number in numbers)
+
+
+def test_a_page_without_the_typed_clients_does_not_speak_of_them():
+    acts = played()
+    written = page(acts, totals(acts), left_out=["They are left out."], when=WHEN, took=1)
+    outline = Outline(written)
+    ids = {value for _, name, value in outline.attributes if name == "id"}
+    assert ids.isdisjoint({"memory", "crews", *TYPED}) and "<p>They are left out.</p>" in written
+    assert "typed client" not in written
+
+
+def test_every_order_is_drawn_as_what_became_of_it():
+    batches = typed().batches
+    chart = section.orders(batches)
+    looks = Counter(re.findall(r'<rect [^>]*class="(\w+)"[^>]*><title>order', chart.svg))
+    assert looks == {"delivered": 36, "failed": 2, "hollow": 4, "wrong": 4}
+    assert chart.svg.count("url(#hatch-orders)") == 2
+    assert sum(int(cell) for row in chart.rows for cell in row[1:]) == 46
+    assert "ran twice" in chart.note
+    for batch in batches:
+        batch.executed[batch.orders[3]], batch.executed[batch.orders[4]] = 0, 1
+    assert "ran twice" not in section.orders(batches).note
 
 
 def test_a_share_is_never_rounded_to_all_or_nothing():

@@ -37,7 +37,7 @@ _SERVES = """\
 _DEMOS = """\
 [bold]Examples[/bold]
   holdfast demo
-  holdfast demo --seconds 10
+  holdfast demo --seconds 15
   holdfast demo --report /tmp/demo.html
   NO_COLOR=1 holdfast demo --no-report > demo.txt"""
 

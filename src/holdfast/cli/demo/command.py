@@ -27,12 +27,15 @@ __all__ = ["demo"]
 FULL_SECONDS = 40.0
 """About how long it takes at scale 1."""
 
+TYPED_SECONDS = 7.0
+"""How much of that the acts with the typed clients take, at any scale."""
+
 REPORT = Path("holdfast-demo.html")
 
 
 def demo(
     seconds: Annotated[
-        float, typer.Option(min=10, max=300, help="About how long it takes. Shorter is rougher.", show_default=True)
+        float, typer.Option(min=15, max=300, help="About how long it takes. Shorter is rougher.", show_default=True)
     ] = FULL_SECONDS,
     report: Annotated[
         Path,
@@ -52,7 +55,8 @@ def demo(
         _check(report)
     began = time.monotonic()
     screen = Screen()
-    acts = [kind(seconds / FULL_SECONDS) for kind in ACTS]
+    scale = (seconds - TYPED_SECONDS) / (FULL_SECONDS - TYPED_SECONDS)
+    acts = [kind(scale) for kind in ACTS]
     players, left_out = contestants()
     names = [player.name for player in players]
     screen.say(
@@ -76,7 +80,7 @@ def demo(
             "p50 and p99 are of the calls that succeeded, from the moment when they were due to the answer, waits and "
             "retries included; the worst wait is of all calls. Requests and orders were counted by the servers."
         )
-        typed, missing = _play_typed(screen, len(acts) + 1, seconds / FULL_SECONDS)
+        typed, missing = _play_typed(screen, len(acts) + 1, scale)
     except KeyboardInterrupt:
         print("holdfast demo: stopped", file=sys.stderr)
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -54,9 +54,9 @@ class Screen:
         """Prints a paragraph, in one line if it is not to be wrapped."""
         self._console.print(text, style=style, markup=False, soft_wrap=not wrap)
 
-    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Prints a table: a name in each row, and figures."""
-        self._console.print(_filled(title, head, rows))
+        self._console.print(_filled("", head, rows))
 
     def working(self, what: str) -> AbstractContextManager[object]:
         """Shows on a terminal that something takes a moment."""
