@@ -162,8 +162,9 @@ def test_a_retry_that_finds_the_queue_full_ends_with_the_outcome_it_has():
     assert stop.why == "the queue of the bulkhead is full"
 
 
-def test_a_retry_without_a_slot_ends_with_the_outcome_it_has():
-    bench = Bench([500, (60.0, 200)], slots=1)
+@pytest.mark.parametrize("count_attempts", [False, True])
+def test_a_retry_without_a_slot_ends_with_the_outcome_it_has(count_attempts: bool):
+    bench = Bench([500, (60.0, 200)], slots=1, count_attempts=count_attempts)
     first = bench.start(bench.job(slot_wait=5.0))
     bench.start(bench.job(), 0.5)
     bench.world.run()
@@ -399,6 +400,16 @@ def test_the_pace_that_the_server_asks_for_is_kept(plain: bool, pacing: bool, se
     bench.call(bench.job(plain=plain))
     bench.call(bench.job(plain=plain))
     assert bench.times() == [0.0, second]
+
+
+@both
+def test_those_who_wait_are_spread_over_the_windows_that_the_server_tells_of(plain: bool):
+    bench = Bench([Reply(200, pace=(0, 8.0, 1, 10.0)), 200])
+    bench.call(bench.job(plain=plain))
+    for _ in range(2):
+        bench.start(bench.job(plain=plain))
+    bench.world.run()
+    assert bench.times() == [0.0, 8.0, 18.0]
 
 
 def test_where_nothing_was_answered_no_pace_is_looked_for():

@@ -32,7 +32,7 @@ class Reply:
     status_code: int = 200
     text: str = ""
     retry_after: float | None = None
-    pace: tuple[int, float] | None = None
+    pace: tuple[int, float] | tuple[int, float, int, float] | None = None
     vary: tuple[str, ...] = ()
     storable: bool = True
 
