@@ -24,29 +24,29 @@ _FRAMING = frozenset({"content-length", "transfer-encoding"})
 _PER_CALL = {"x-request-id": "request_id=", "idempotency-key": "idempotency_key="}
 
 
-def base_url(value: str | None) -> str:
+def base_url(value: str | None, field: str = "base_url") -> str:
     """Accepts an absolute http or https URL without credentials, query, fragment and dot segments (RFC 3986)."""
     if value is None or not value.strip():
         shown = "None" if value is None else "empty"
         raise ValueError(
-            f"base_url is {shown}; if it is read from an environment variable, that variable is probably unset;"
+            f"{field} is {shown}; if it is read from an environment variable, that variable is probably unset;"
             f" {_EXAMPLE}"
         )
     if _BLANK.search(value) or "\\" in value:
-        raise ValueError(f"base_url contains white space, a control character or a backslash; {_EXAMPLE}")
+        raise ValueError(f"{field} contains white space, a control character or a backslash; {_EXAMPLE}")
     if value.partition("://")[0].lower() not in ("http", "https"):
-        raise ValueError(f"base_url does not start with http:// or https://; {_EXAMPLE}")
+        raise ValueError(f"{field} does not start with http:// or https://; {_EXAMPLE}")
     authority, _, path = value.partition("://")[2].partition("/")
     if "@" in authority:
         raise ValueError(
-            "base_url contains a user name or password, which would end up in logs;"
+            f"{field} contains a user name or password, which would end up in logs;"
             " send credentials with headers={'Authorization': ...} or with auth="
         )
     if "?" in value or "#" in value:
-        raise ValueError("base_url contains a query or fragment; give query parameters on the call, with params=")
+        raise ValueError(f"{field} contains a query or fragment; give query parameters on the call, with params=")
     if any(segment in (".", "..") for segment in unquote(path).split("/")):
-        raise ValueError("base_url contains a '.' or '..' path segment; write the path it stands for")
-    _parse("base_url", value)
+        raise ValueError(f"{field} contains a '.' or '..' path segment; write the path it stands for")
+    _parse(field, value)
     return value
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from holdfast import Call, InvalidRequestError, NotFoundError
 from holdfast.contextiq import (
+    BaseHTTPClient,
     MemoryServiceClient,
     MemorySettings,
     ServiceUnavailableError,
@@ -203,6 +204,10 @@ def test_limits_of_the_sessions_service_are_found_before_sending(call, field):
         (lambda c: c.search_memories([]), "query_embedding"),
         (lambda c: c.search_memories([1.0], limit=101), "limit"),
         (lambda c: c.list_memories("1", limit=0), "limit"),
+        (lambda c: c.create_memory(SCOPE, "f", "s", embedding=[1.0, float("nan")]), "embedding.1"),
+        (lambda c: c.search_memories([float("inf")]), "query_embedding.0"),
+        (lambda c: c.list_memories(), "scope_user_id"),
+        (lambda c: c.list_revisions("m1", limit=101), "limit"),
     ],
 )
 def test_limits_of_the_memory_service_are_found_before_sending(call, field):
@@ -222,6 +227,17 @@ def test_a_service_that_is_not_there_is_unavailable(failure):
         client.get_session("s1").result()
     assert caught.value.service_name == "Sessions Service" and len(transport.requests) == 2
     assert isinstance(caught.value, httpx2.HTTPStatusError if failure == 503 else failure)
+
+
+class OwnClient(BaseHTTPClient):  # type: ignore[type-arg]
+    pass
+
+
+@pytest.mark.parametrize("made", [BaseHTTPClient, OwnClient])
+def test_the_base_can_be_used_as_it_is(made):
+    client = made("http://own.test", max_retries=1, transport=FaultTransport([httpx2.ConnectError]))
+    with pytest.raises(ServiceUnavailableError):
+        client.health().result()
 
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (410, 1), (500, 3)])

@@ -14,6 +14,7 @@ from holdfast import (
     InvalidRequestError,
     RateLimitError,
     ResponseError,
+    RetryConfig,
     ServerError,
     ServiceUnavailableError,
 )
@@ -149,6 +150,21 @@ def test_a_chat_is_not_paid_for_twice(server, status, error, chats):
         embed("tea")
     paths = [one.url.path for one in server.requests]
     assert (paths.count("/v1/chat/completions"), paths.count("/v1/embeddings")) == (chats, 3)
+
+
+@pytest.mark.parametrize(
+    ("retry", "step", "chats"),
+    [
+        (RetryConfig(max_attempts=4), 500, 1),
+        (None, 503, 1),
+        (RetryConfig(max_attempts=2, min_wait_seconds=0.001), 503, 2),
+    ],
+)
+def test_a_view_says_how_often_a_chat_is_asked_again_but_not_what_for(server, retry, step, chats):
+    server.route(CHAT, Step(step, json={}))
+    with OpenAICompatibleClient() as client, pytest.raises((ServerError, ServiceUnavailableError)):
+        client.with_options(retry=retry).create_chat_completion([{"role": "user", "content": "hi"}]).result()
+    assert len(server.requests) == chats
 
 
 def test_a_lost_answer_is_asked_for_again_only_where_it_is_free(server):

@@ -172,10 +172,12 @@ def test_the_secret_shows_nowhere() -> None:
     assert SECRET.encode() not in pickle.dumps(settings)
 
 
-def test_unpickled_settings_take_the_secret_of_where_they_are() -> None:
+def test_unpickled_settings_take_the_secret_of_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = CrewClientConfig(read_timeout=7)
     other = pickle.loads(pickle.dumps(settings))
-    assert (other.read_timeout, other.api_secret_key) == (7.0, None)
+    assert other.read_timeout == 7.0 and other.api_secret_key == settings.api_secret_key
+    monkeypatch.setenv("API_SECRET_KEY", SECRET * 2)
+    assert pickle.loads(pickle.dumps(settings)).api_secret_key.get_secret_value() == SECRET * 2
     CrewClient(other).close().result()
     for kept in (settings, settings.model_copy(), copy.deepcopy(settings)):
         assert kept.api_secret_key is not None and kept.api_secret_key.get_secret_value() == SECRET

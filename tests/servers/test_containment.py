@@ -10,8 +10,12 @@ import asyncpg  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, text
 
-from holdfast.servers.containment import contains, sql_contains
+from holdfast.servers.containment import REMEMBERED_CHARACTERS, contains, scope_conditions, sql_contains
+from holdfast.servers.db import Database, database_url
+from holdfast.servers.memory.tables import memories
+from holdfast.servers.service import Storage
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, 1.0, "a", "b", ""])
 VALUES = st.recursive(
@@ -40,6 +44,37 @@ VALUES = st.recursive(
 def test_containment(whole, part, expected):
     assert contains(whole, part) is expected
     assert sql_contains(json.dumps(whole), json.dumps(part)) is expected
+
+
+@pytest.mark.parametrize("length", [1, 2 * REMEMBERED_CHARACTERS])
+def test_long_values_are_compared_as_short_ones_are(length):
+    whole = json.dumps({"a": "x" * length, "b": True})
+    for part, expected in [({"a": "x" * length}, True), ({"a": "x" * length, "b": 1}, False), ({"b": True}, True)]:
+        assert [sql_contains(whole, json.dumps(part)) for _ in range(2)] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "index"),
+    [
+        ({"org_id": "1"}, "memories_by_org"),
+        ({"org_id": "1", "agent_id": "2"}, "memories_by_agent"),
+        ({"org_id": "1", "agent_id": "2", "user_id": "3"}, "memories_by_user"),
+    ],
+)
+def test_sqlite_searches_by_the_narrowest_key(tmp_path, scope, index):
+    async def plan() -> str:
+        database = Database(database_url(Storage(tmp_path), "memory"), ["memory"])
+        await database.open()
+        try:
+            async with database.reading() as connection:
+                found = select(memories).where(*scope_conditions(memories, scope, "sqlite"))
+                page = found.order_by(memories.c.seq.desc()).limit(100)
+                explained = str(page.compile(connection.sync_connection, compile_kwargs={"literal_binds": True}))
+                return str((await connection.execute(text(f"EXPLAIN QUERY PLAN {explained}"))).all())
+        finally:
+            await database.close()
+
+    assert f"USING INDEX {index} " in asyncio.run(plan())
 
 
 def test_postgresql_agrees(postgres_server):

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, insert, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.servers import db, idempotency
 from holdfast.servers.db import Database, database_url
@@ -24,6 +25,9 @@ from holdfast.servers.service import ServerStartError, Storage
 from holdfast.servers.sessions import tables as sessions
 
 PARTS = {"idempotency": idempotency.metadata, "sessions": sessions.metadata, "memory": memory.metadata}
+
+POSTGRESQL_ONLY = {"memories_by_scope"}
+"""Indexes with a `ddl_if`, which Alembic's comparison does not look at."""
 
 
 def database(storage: Storage, *parts: str) -> Database:
@@ -38,8 +42,11 @@ def test_the_migrations_make_the_tables_that_the_code_uses(storage, part):
         def ours(name: str | None, kind: str, parents: object) -> bool:
             return kind != "table" or name in metadata.tables
 
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": ours})
-        return list(compare_metadata(context, metadata))
+        def here(item: object, name: str, kind: str, *known: object) -> bool:
+            return connection.dialect.name == "postgresql" or name not in POSTGRESQL_ONLY
+
+        opts = {"compare_type": True, "include_name": ours, "include_object": here}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=opts), metadata))
 
     async def main() -> None:
         opened = database(storage)
@@ -281,5 +288,28 @@ def test_two_processes_of_sqlite_take_turns(tmp_path):
             assert (await connection.execute(text("SELECT n FROM counter"))).scalar_one() == 40
         for one in databases:
             await one.close()
+
+    asyncio.run(main())
+
+
+def test_nobody_waits_for_the_sum_of_what_the_writers_before_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(db, "LOCK_TIMEOUT_SECONDS", 0.2)
+
+    async def write(one: Database) -> None:
+        async with one.writing():
+            pass
+
+    async def main() -> None:
+        one = database(Storage(tmp_path))
+        await one.open()
+        with closing(sqlite3.connect(tmp_path / "test.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with asyncio.timeout(8):
+                results = await asyncio.gather(*[write(one) for _ in range(100)], return_exceptions=True)
+            assert all(isinstance(result, SQLAlchemyError) for result in results), results
+            assert "did not end within 0.2 s" in str(results[-1])
+        # Who gave up holds nobody up.
+        await write(one)
+        await one.close()
 
     asyncio.run(main())

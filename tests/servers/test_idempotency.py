@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
+from holdfast.servers import removal
 from holdfast.servers.contextiq import Settings
 from holdfast.servers.crews_and_sessions import create_app
 from holdfast.servers.db import Database, database_url
@@ -139,17 +140,31 @@ def test_a_search_or_a_look_needs_no_key(served, events):
 
 def test_old_answers_are_forgotten(served, events):
     def purged(hours: float) -> None:
-        async def main() -> None:
-            async with served.app.state.resources.database.writing() as connection:
-                await purge(connection, "sessions", served.clock() + timedelta(hours=hours))
-
-        served.run(main())
+        database = served.app.state.resources.database
+        served.run(purge(database, "sessions", served.clock() + timedelta(hours=hours)))
 
     served.ok("POST", events, EVENT, **key("k"))
     for hours, total in [(23.9, 1), (24.1, 2)]:
         purged(hours)
         served.ok("POST", events, EVENT, **key("k"))
         assert count(served, events) == total
+
+
+def test_nobody_waits_until_all_old_answers_are_forgotten(storage, monkeypatch):
+    async def story(database: Database) -> None:
+        for number in range(20):
+            await once(database, making("it"), key=str(number))
+        left = []
+        purging = asyncio.create_task(purge(database, "s", NOW + timedelta(hours=25)))
+        while not purging.done():
+            async with database.writing() as connection:
+                left.append(len((await connection.execute(select(idempotency_keys))).all()))
+        await purging
+        assert await kept(database) == 0
+        assert set(left) - {0, 20}, left
+
+    monkeypatch.setattr(removal, "AT_ONCE", 1)
+    in_database(storage, story)
 
 
 def test_old_answers_are_forgotten_at_the_start(storage):

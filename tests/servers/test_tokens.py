@@ -68,6 +68,9 @@ NOW = int(time.time())
         (bearer(token(exp=None)), "exp"),
         (bearer(token(iat=None)), "iat"),
         (bearer(token(iss=None)), "iss"),
+        (bearer(token(sub="a\0b")), "sub must not contain the character U+0000"),
+        (bearer(token(sub="\ud800")), "sub must not contain half of a surrogate pair"),
+        (bearer(token(sub="x" * 256)), "sub must not be longer than 255"),
         (bearer(token(algorithm="none")), "alg"),
         (bearer(token(secret=SECRET * 2, algorithm="HS512")), "alg"),
     ],
@@ -83,7 +86,15 @@ def test_a_bad_token_is_told_why(served, path, headers, says):
 
 
 def test_everything_below_the_api_is_behind_the_token(served):
-    for method, path in [("GET", "/sessions/x"), ("POST", "/memories/search"), ("GET", "/nowhere"), ("GET", "")]:
+    for method, path in [
+        ("GET", "/sessions/x"),
+        ("POST", "/memories/search"),
+        ("GET", "/nowhere"),
+        ("GET", ""),
+        ("GET", "%0A"),
+        ("HEAD", "/sessions"),
+        ("OPTIONS", "/sessions/"),
+    ]:
         assert served(method, path, content=b"{").status_code == 401
     for path in ("/health", "/health/live", "/health/ready", "/openapi.json"):
         assert served("GET", path).status_code == 200
@@ -110,9 +121,14 @@ def test_without_the_setting_nobody_is_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("secret", "says"), [(None, "is needed because CONTEXTIQ_REQUIRE_AUTH is set"), ("s" * 31, "too short for HS256")]
+    ("secret", "says"),
+    [
+        (None, "is needed because CONTEXTIQ_REQUIRE_AUTH is set"),
+        ("s" * 31, "too short for HS256"),
+        (f"-----BEGIN PUBLIC KEY-----\n{'s' * 64}\n-----END PUBLIC KEY-----\n", "is a public key or a certificate"),
+    ],
 )
-def test_a_missing_or_short_secret_names_its_variable(monkeypatch, secret, says):
+def test_a_secret_that_cannot_be_used_names_its_variable(monkeypatch, secret, says):
     monkeypatch.setenv("CONTEXTIQ_REQUIRE_AUTH", "true")
     if secret:
         monkeypatch.setenv("CONTEXTIQ_JWT_SECRET_KEY", secret)

@@ -372,7 +372,19 @@ def idle(client: Pets) -> None:
 
 
 @both
-def test_the_deadline_ends_the_whole_and_loses_nothing(colour, holdfast_clock):
+@pytest.mark.parametrize(("first", "executed"), [(Step(json={"id": 1}), True), (429, False)])
+def test_a_bulk_that_was_stopped_says_whether_anything_was_executed(first, executed, colour):
+    transport = FaultTransport([first, 404])
+    client = Pets(transport=transport)
+    with pytest.raises(BulkStoppedError) as info:
+        sent(
+            client.bulk([1, 2], lambda n: client.post(Pet, "/pets", json={"id": n}), workers=1, stop_on_error=True),
+            colour,
+        )
+    assert info.value.may_have_executed is executed
+
+
+def test_the_deadline_ends_the_whole_and_loses_nothing(holdfast_clock):
     client, transport = pets(Server({1}, lambda n: 0.1 if n < 3 else 3600.0))
     made: list[Call[Pet]] = []
 
@@ -381,7 +393,7 @@ def test_the_deadline_ends_the_whole_and_loses_nothing(colour, holdfast_clock):
         return made[-1]
 
     with pytest.raises(BulkStoppedError, match=r"the deadline of 0\.5 s for the whole bulk passed: 3 of 9") as info:
-        sent(client.bulk(range(9), make, workers=3, deadline=0.5), colour)
+        sent(client.bulk(range(9), make, workers=3, deadline=0.5), "async")
     error = info.value
     assert isinstance(error, DeadlineExceededError) and error.may_have_executed
     assert isinstance(error.last_error, NotFoundError) and holdfast_clock.elapsed == pytest.approx(0.5, abs=0.1)
@@ -389,8 +401,7 @@ def test_the_deadline_ends_the_whole_and_loses_nothing(colour, holdfast_clock):
     assert [one.index for one in error.result.errors] == [1, 3, 4, 5]
     assert error.result.errors[-1].error == "in flight when the bulk was stopped"
     assert error.result.errors[-1].exception.may_have_executed  # type: ignore[attr-defined]
-    assert len(transport.requests) == len(made) == 6
-    idle(client)
+    assert len(transport.requests) == len(made) == 6 and client.resilient.bulkhead.in_flight == 0
 
 
 @both

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from types import NoneType
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import httpx2
 import pytest
+from pydantic import Field, SecretBytes, SecretStr
 
 from holdfast import Call, HoldfastError, InvalidRequestError, NotFoundError, ResponseError
 from holdfast.service.client import ServiceClient
 from holdfast.service.model import Model
-from holdfast.service.sending import NULL, RequestModel
+from holdfast.service.sending import NULL, RequestModel, body_of
 from holdfast.service.settings import ServiceSettings
 from holdfast.testing import FaultTransport, Step
 
@@ -133,6 +134,57 @@ def test_none_is_left_out_of_queries_and_bodies():
     client.create_pet(name="Rex", tag=NULL).result()
     assert [request.url.query for request in transport.requests] == [b"", b"", b""]
     assert [request.content for request in transport.requests[1:]] == [b'{"name":"Rex"}', b'{"name":"Rex","tag":null}']
+
+
+class Inner(RequestModel):
+    kind: str | None = Field(default=None, alias="type")
+    size: int = 1
+
+
+class Outer(RequestModel):
+    inner: Inner | None = None
+    inners: list[Inner] = Field(default_factory=list)
+    free: dict[str, Any] = Field(default_factory=dict)
+
+
+def test_a_null_is_one_wherever_it_stands():
+    inner = Inner(type=NULL)  # type: ignore[arg-type]
+    outer = Outer(inner=inner, inners=[inner, Inner()], free={"a": NULL, "b": [NULL, None]})
+    null = {"size": 1, "type": None}
+    assert outer.body() == {"inner": null, "inners": [null, {"size": 1}], "free": {"a": None, "b": [None, None]}}
+    assert Outer(inner=NULL).body() == {"inner": None, "inners": [], "free": {}}  # type: ignore[arg-type]
+    assert body_of({"a": outer, "b": NULL, "c": None}) == {"a": outer.body(), "b": None}
+
+
+class Login(RequestModel):
+    user: str
+    password: SecretStr = Field(alias="pass")
+    pins: SecretBytes | None = None
+
+
+class Logins(RequestModel):
+    first: Login
+
+
+class Door(ServiceClient[PetSettings]):
+    def enter(self, login: Any) -> Call[Any]:
+        return self.post(Any, "/enter", json=login)
+
+    def look(self, token: Any) -> Call[Any]:
+        return self.get(Any, "/door", query={"token": token})
+
+
+def test_a_secret_is_sent_as_it_is_and_shown_to_nobody_else():
+    transport = FaultTransport(Step(json=[]))
+    door = Door(transport=transport)
+    login = Login.model_validate({"user": "ada", "pass": "hush", "pins": b"12"})
+    door.enter(Logins(first=login)).result()
+    assert transport.requests[0].content == b'{"first":{"user":"ada","pass":"hush","pins":"12"}}'
+    for shown in (repr(login), str(login.model_dump()), login.model_dump_json()):
+        assert "hush" not in shown
+    with pytest.raises(InvalidRequestError, match="token is a secret, and URLs end up in logs") as info:
+        door.look(SecretStr("hush")).result()
+    assert "hush" not in str(info.value) and len(transport.requests) == 1
 
 
 def test_an_answer_that_is_not_read():
@@ -303,3 +355,60 @@ def test_it_is_a_context_manager_of_both_colours():
         return client
 
     assert asyncio.run(main()).resilient.is_closed
+
+
+class Odd(Model):
+    kind: str = Field(alias="type")
+    their_id: int = Field(default=0, validation_alias="request_id")
+    note: str | None = None
+
+
+def test_a_field_of_another_name_reads_like_the_json():
+    json = {"type": "dog", "request_id": 3, "keys": [1]}
+    odd = Odd.model_validate(json)
+    assert dict(odd) == json and odd["request_id"] == odd.their_id == 3 and odd.request_id is None
+    assert "request_id" in odd and "note" not in odd and odd["note"] is None and odd.get("nothing", 7) == 7
+
+
+class OtherSettings(PetSettings, env_prefix="OTHER_"):
+    url: str = "http://other.test"
+
+
+X = TypeVar("X")
+AnySettings = TypeVar("AnySettings", bound=ServiceSettings)
+
+
+class Shop(ServiceClient[AnySettings], Generic[X, AnySettings]):
+    pass
+
+
+class PetShop(Shop[int, OtherSettings]):
+    pass
+
+
+class Renamed(PetClient):
+    settings_class = OtherSettings
+
+
+class Grandchild(Renamed):
+    pass
+
+
+class Both(ServiceClient[PetSettings]):
+    settings_class = OtherSettings
+
+
+@pytest.mark.parametrize("client", [PetShop, Renamed, Grandchild, Both])
+def test_a_subclass_may_have_settings_of_its_own(client):
+    assert isinstance(client(transport=FaultTransport(200)).settings, OtherSettings)
+
+
+class Models(ServiceClient[PetSettings]):
+    def get_model(self, model: str, path: str) -> Call[Any]:
+        return self.get(Any, "/models/{model}/files/{path}?v=1", model=model, path=path, query={"q": [1, 2]})
+
+
+def test_parameters_of_a_path_may_have_any_name_and_the_path_a_query():
+    transport = FaultTransport(Step(json=[]))
+    Models(transport=transport).get_model("a", "b/c").result()
+    assert str(transport.requests[0].url) == "http://pets.test/api/models/a/files/b%2Fc?v=1&q=1&q=2"

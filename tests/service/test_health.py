@@ -27,6 +27,9 @@ class Pets(ServiceClient[Settings]):
     def health(self) -> Call[dict[str, Any]]:
         return self.get(dict[str, Any], "/health")
 
+    def cached(self) -> Call[dict[str, Any]]:
+        return self.get(dict[str, Any], "/health", cache_ttl=60)
+
     def health_model(self) -> Call[Health]:
         return self.get(Health, "/health")
 
@@ -74,6 +77,14 @@ def test_a_failed_check_raises_nothing(colour):
 
 
 @both
+def test_they_are_asked_past_the_cache(colour):
+    client = service([Step(json={"status": "ok"}), 500])
+    assert sent(client.cached(), colour) == {"status": "ok"}
+    report = sent(check_health({"call": client.cached(), "function": client.cached}), colour)
+    assert [one.error_type for one in report.checks.values()] == ["ServerError", "ServerError"]
+
+
+@both
 def test_no_checks_are_healthy(colour):
     assert sent(check_health({}), colour).overall_status == "healthy"
 
@@ -100,11 +111,10 @@ def test_an_answer_may_say_how_it_is(colour, answer, status):
         assert sent(check_health({"model": client.health_model()}), colour).overall_status == status
 
 
-@both
-def test_who_does_not_answer_in_time_is_unhealthy(colour, holdfast_clock):
+def test_who_does_not_answer_in_time_is_unhealthy(holdfast_clock):
     hanging = service(Step(json={}, delay=25.0))
     checks = {"up": service().health(), "hangs": hanging.health()}
-    report = sent(check_health(checks, deadline=4), colour)
+    report = sent(check_health(checks, deadline=4), "async")
     assert report.checks["up"].status == "healthy"
     late = report.checks["hangs"]
     assert (late.status, late.error, late.error_type) == ("unhealthy", "no answer within 4 s", "DeadlineExceededError")

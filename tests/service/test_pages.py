@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
+from pydantic import ConfigDict
 
-from holdfast import DeadlineExceededError, InvalidRequestError, ResponseError, ServerError
+from holdfast import Call, DeadlineExceededError, InvalidRequestError, ResponseError, ServerError
 from holdfast.service.client import ServiceClient
 from holdfast.service.model import Model
 from holdfast.service.pages import PagedCall
@@ -310,13 +315,53 @@ def test_what_is_no_place_is_refused(position):
     assert walked(call, "sync") == [0, 1, 2, 3]
 
 
-def test_a_place_on_another_origin_gets_no_credentials():
-    transport = FaultTransport(Server(4, "link"))
-    client = Pets(transport=transport, auth=("ada", "secret"))
-    page = client.list_pets(LinkHeader(), items="").result()
-    assert page.position is not None
-    import base64
+@pytest.mark.parametrize("url", ["https://evil.test/pets", "//evil.test/pets", "http://pets.test:81/api/pets"])
+def test_a_place_on_another_origin_is_refused(url):
+    call, server = listing(4, "link")
+    evil = base64.urlsafe_b64encode(json.dumps({"url": url}).encode()).decode().rstrip("=")
+    with pytest.raises(ValueError, match=r"another origin|names a host"):
+        _ = call.resume(evil)
+    assert server.asked == [] and walked(call, "sync") == [0, 1, 2, 3]
 
-    evil = base64.urlsafe_b64encode(b'{"url":"https://evil.test/pets"}').decode().rstrip("=")
-    client.list_pets(LinkHeader(), items="").resume(evil).result()
-    assert "Authorization" in transport.requests[0].headers and "Authorization" not in transport.requests[1].headers
+
+@pytest.mark.parametrize("ahead", [False, True])
+@both
+def test_pages_that_lead_in_a_circle_end_with_an_error(colour, ahead):
+    following = {"": "b", "b": "c", "c": "b"}
+
+    def circle(request: httpx2.Request) -> Step:
+        assert len(transport.requests) < 9, "it does not end"
+        cursor = request.url.params.get("cursor", "")
+        return Step(json={"items": [pet(1)], "next_cursor": following[cursor]})
+
+    transport = FaultTransport(circle)
+    call = Pets(transport=transport).list_pets(Cursor())
+    with pytest.raises(ResponseError, match="in a circle"):
+        walked(call.ahead() if ahead else call, colour)
+    assert len(transport.requests) == 3
+
+
+class Chip(Model):
+    model_config = ConfigDict(strict=True)
+
+    id: UUID
+    at: datetime
+
+
+class Chips(ServiceClient[Settings]):
+    def get_chip(self) -> Call[Chip]:
+        return self.get(Chip, "/chips/1")
+
+    def list_chips(self) -> PagedCall[Chip]:
+        return self.pages(Chip, "/chips?sort=id", paging=Offset(), query={"limit": 2})
+
+
+def test_items_are_as_strict_as_the_model_alone():
+    chip = {"id": "00000000-0000-0000-0000-000000000001", "at": "2026-01-01T00:00:00Z"}
+    one = Chips(transport=FaultTransport(Step(json=chip))).get_chip().result()
+    transport = FaultTransport(Step(json={"items": [chip], "total": 1}))
+    assert Chips(transport=transport).list_chips().result().items == [one]
+    assert transport.requests[0].url.query == b"sort=id&limit=2"
+    wrong = FaultTransport(Step(json={"items": [{**chip, "at": 7}], "total": 1}))
+    with pytest.raises(ResponseError, match=r"items\.0\.at"):
+        Chips(transport=wrong).list_chips().result()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretBytes, SecretStr, ValidationError
 
 from holdfast.service.settings import BaseServiceSettings, ServiceSettings
 
@@ -36,6 +38,37 @@ def test_a_setting_that_there_is_not_is_refused(made: Any) -> None:
 def test_a_file_may_serve_other_programs_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PETS_TIMEOUT=7\nPETS_TIEMOUT=8\nTIMEOUT=9\n")
     assert PetSettings().timeout == 7.0
+
+
+@pytest.mark.parametrize(
+    "url", ["", "pets.test", "ftp://pets.test", "http://ada:secret@pets.test", "http://pets.test?a"]
+)
+def test_a_url_that_no_client_can_use_is_refused_as_such(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETS_URL", url)
+    with pytest.raises(ValidationError, match="url ") as caught:
+        PetSettings()
+    assert [error["loc"] for error in caught.value.errors()] == [("url",)] and "secret" not in str(caught.value)
+    assert "base_url" not in str(caught.value)
+
+
+class SecretSettings(PetSettings, env_prefix="VAULT_"):
+    key: SecretStr | None = None
+    raw: SecretBytes = Field(default=SecretBytes(b"none"), validation_alias="VAULT_RAW_BYTES")
+    note: str | None = None
+
+
+def test_secrets_are_not_pickled_but_taken_from_where_it_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SecretSettings(key=SecretStr("given-here"), VAULT_RAW_BYTES=b"bytes-here", timeout=7)  # type: ignore[call-arg]
+    pickled = pickle.dumps(settings)
+    assert b"given-here" not in pickled and b"bytes-here" not in pickled
+    monkeypatch.setenv("VAULT_KEY", "from there")
+    monkeypatch.setenv("VAULT_NOTE", "not this")
+    monkeypatch.setenv("PETS_TIMEOUT", "9")
+    other = pickle.loads(pickled)
+    assert other.key.get_secret_value() == "from there" and other.raw.get_secret_value() == b"none"
+    assert (other.timeout, other.note, other.colour) == (7.0, None, "brown")
+    for kept in (settings.model_copy(), copy.deepcopy(settings)):
+        assert kept == settings and kept.key is not None
 
 
 def test_a_base_without_timeouts_makes_no_client() -> None:

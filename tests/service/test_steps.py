@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Call, ConflictError, InvalidRequestError, NotFoundError
+from holdfast import Call, ConflictError, InvalidRequestError, NotFoundError, RateLimitError
 from holdfast.service import Model, RequestModel, ServiceClient, ServiceSettings
 from holdfast.testing import FaultTransport, Step
 
@@ -80,6 +80,35 @@ def test_what_cannot_be_sent_is_an_invalid_request(colour):
     with pytest.raises(InvalidRequestError, match=r"Pets\.ensure_pet\.steps was not sent: id: Input should be") as info:
         sent(client.ensure_pet("x"), colour)
     assert info.value.field_errors["id"] and len(transport.requests) == 1
+
+
+@both
+@pytest.mark.parametrize(("script", "notes"), [([Step(json={"id": 1})], []), ([Step(json={"id": 1}), 409], [1])])
+def test_what_was_executed_before_an_error_is_not_forgotten(script, notes, colour):
+    client, transport = pets(script)
+
+    def steps() -> Generator[Call[Any], Any, None]:
+        pet: Pet = yield client.post(Pet, "/pets", json=NewPet(id=1))
+        yield client.post(Pet, "/pets", json=NewPet(id=pet.id if notes else "x"))  # type: ignore[arg-type]
+
+    with pytest.raises(ConflictError if notes else InvalidRequestError) as info:
+        sent(client.steps(steps), colour)
+    assert info.value.may_have_executed and len(transport.requests) == len(script)
+    assert notes or "stopped after POST /pets: id: " in str(info.value)
+    assert info.value.__notes__[0].endswith("sent by then: POST /pets.")
+
+
+@both
+def test_what_was_only_looked_at_does_not_count(colour):
+    client, _ = pets([Step(json={"id": 1}), 429])
+
+    def steps() -> Generator[Call[Any], Any, None]:
+        yield client.get_pet(1)
+        yield client.post(Pet, "/pets", json=NewPet(id=1))
+
+    with pytest.raises(RateLimitError) as info:
+        sent(client.steps(steps), colour)
+    assert not info.value.may_have_executed and not hasattr(info.value, "__notes__")
 
 
 @both

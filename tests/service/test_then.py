@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from holdfast import Call, HoldfastError
+from holdfast import Call, HoldfastError, InvalidRequestError
 from holdfast.exceptions import NotFoundError
 from holdfast.service.client import ServiceClient
 from holdfast.service.endpoint import Answered
@@ -32,8 +32,11 @@ class PetClient(ServiceClient[ServiceSettings]):
     def how(self) -> Call[Answered]:
         return self.then(self.post(Pet, "/pets"), lambda _, answered: answered)
 
-    def twice(self) -> Call[str]:
-        return self.then(self.get_name("7"), lambda name, _: name * 2)
+    def twice(self, pet_id: str = "7") -> Call[str]:
+        return self.then(self.get_name(pet_id), lambda name, _: name * 2)
+
+    def known(self, pet_id: str) -> Call[str]:
+        return self.then(self.get_name(pet_id), lambda name, _: name, self._lost)
 
     def create(self, **options: Any) -> Call[Pet]:
         return self.post(Pet, "/pets", json={}, **options)
@@ -73,6 +76,15 @@ def test_a_call_may_give_what_is_made_of_the_answer(colour: Colour) -> None:
     assert colour(client.get_name("7").raw()).json() == {"name": "Rex"}
     assert colour(client.get_name("7").with_options(headers={"X-A": "b"})) == "Rex"
     assert transport.requests[-1].headers["X-A"] == "b"
+
+
+def test_a_call_that_was_refused_stays_refused(colour: Colour) -> None:
+    client, transport = pets(200)
+    error = colour.error(client.get_name(""), InvalidRequestError)
+    assert error.field_errors["pet_id"]
+    assert colour.error(client.twice(""), InvalidRequestError).__notes__ == ["translated"]
+    assert colour.error(client.known(""), InvalidRequestError).__notes__ == ["translated", "lost"]
+    assert transport.requests == []
 
 
 def test_how_an_answer_came(colour: Colour, holdfast_clock: VirtualClock) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +88,17 @@ def blocking(inputs: dict[str, Any]) -> str:
     time.sleep(inputs["seconds"])
     write_down(f"ended {inputs['number']}")
     return "done"
+
+
+async def deaf(inputs: dict[str, Any]) -> None:
+    """Blocks the event loop, as no crew should."""
+    write_down("deaf")
+    time.sleep(60)
+
+
+async def stubborn(inputs: dict[str, Any]) -> None:
+    """Does not let itself be cancelled."""
+    write_down("stubborn")
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)

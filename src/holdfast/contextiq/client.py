@@ -18,6 +18,7 @@ from holdfast.contextiq.models import (
     NewSession,
     NewState,
     Revision,
+    RevisionSlice,
     Search,
     Session,
     Slice,
@@ -27,6 +28,7 @@ from holdfast.service.client import ServiceClient
 from holdfast.service.errors import renamed, unreachable
 from holdfast.service.pages import PagedCall
 from holdfast.service.paging import Offset
+from holdfast.service.sending import BadParameterError
 
 if TYPE_CHECKING:
     import httpx2
@@ -55,6 +57,8 @@ class BaseHTTPClient(ServiceClient[S]):
     Raises:
         pydantic.ValidationError: a setting is wrong; it is also a ValueError.
     """
+
+    settings_class = ContextSettings
 
     def __init__(
         self,
@@ -216,6 +220,8 @@ class MemoryServiceClient(BaseHTTPClient[MemorySettings]):
         include_deleted: bool = False,
     ) -> PagedCall[Memory]:
         """The memories of a user, an organization, or of both; the service needs one of them."""
+        if scope_user_id is None and scope_org_id is None:
+            raise BadParameterError("scope_user_id", "is missing, and so is scope_org_id: one of them has to be given")
         part = Slice(limit=limit, offset=offset)
         query = {
             "scope_user_id": scope_user_id,
@@ -275,7 +281,7 @@ class MemoryServiceClient(BaseHTTPClient[MemorySettings]):
 
     def list_revisions(self, memory_id: str, *, limit: int = 10, offset: int = 0) -> PagedCall[Revision]:
         """The changes of a memory's fact. `limit`: 1 to 100."""
-        part = Slice(limit=limit, offset=offset)
+        part = RevisionSlice(limit=limit, offset=offset)
         return self.pages(
             Revision,
             "/api/v1/memories/{memory_id}/revisions",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, FiniteFloat
 
 from holdfast.service.model import Model
 from holdfast.service.sending import RequestModel
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Tokens = Annotated[int, Field(ge=0)]
+Numbers = list[FiniteFloat]  # JSON has no others
 Counted = Annotated[int, BeforeValidator(lambda told: 0 if told is None else told)]  # some servers say null for none
 
 # Answers
@@ -143,7 +144,7 @@ class NewMemory(RequestModel):
     fact: Annotated[str, Field(min_length=1)]
     source_type: Annotated[str, Field(min_length=1, max_length=50)]
     topic: Annotated[str, Field(max_length=200)] | None = None
-    embedding: list[float] | None = None
+    embedding: Numbers | None = None
     confidence: Share | None = None
     importance: Share | None = None
     source_id: str | None = None
@@ -155,7 +156,7 @@ class ChangedMemory(RequestModel):
 
     fact: Annotated[str, Field(min_length=1)] | None = None
     topic: Annotated[str, Field(max_length=200)] | None = None
-    embedding: list[float] | None = None
+    embedding: Numbers | None = None
     confidence: Share | None = None
     importance: Share | None = None
     change_reason: str | None = None
@@ -164,7 +165,7 @@ class ChangedMemory(RequestModel):
 class Search(RequestModel):
     """What is looked for. `limit`: 1 to 100."""
 
-    query_embedding: Annotated[list[float], Field(min_length=1)]
+    query_embedding: Annotated[Numbers, Field(min_length=1)]
     scope: dict[str, Any] | None = None
     topic: str | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 10
@@ -177,3 +178,9 @@ class Slice(RequestModel):
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     offset: Annotated[int, Field(ge=0)] = 0
+
+
+class RevisionSlice(Slice):
+    """Which part of a list of revisions. `limit`: 1 to 100."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 10

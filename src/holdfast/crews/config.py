@@ -19,8 +19,6 @@ class CrewClientConfig(BaseServiceSettings, env_prefix="CREWS_"):
     ``CREWS_SERVER_DEDUPLICATES``. Three have names that other programs share: ``CREWS_SERVICE_URL``,
     ``API_SECRET_KEY`` and ``ENVIRONMENT``.
 
-    Pickled, it comes without the secret, which is then taken from the environment that it is unpickled in.
-
     Attributes:
         api_secret_key: the secret that tokens are signed with (see `holdfast.auth.internal_key`); None takes that of
             the environment. Outside of production there is a development key in its place, and a warning.
@@ -67,7 +65,3 @@ class CrewClientConfig(BaseServiceSettings, env_prefix="CREWS_"):
                 "level": self.log_level or ("WARNING" if production else "INFO"),
             },
         }
-
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "api_secret_key": None}}

@@ -29,7 +29,7 @@ class CrewClientError(HoldfastError):
     """A call of the Crews service failed.
 
     Attributes:
-        crew_name: the crew that was to be executed; None for other calls.
+        crew_name: the crew that was to be executed; None for other calls, and for arguments that cannot be sent.
     """
 
     crew_name: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import faulthandler
 import logging
 import signal
 import socket
@@ -26,11 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["SERVICES", "PortInUseError", "ServeOptions", "ServerStartError", "check_ports", "serve"]
 
+logger = logging.getLogger(__name__)
+
 SERVICES: tuple[Callable[[Storage], Service], ...] = (flaky.service, crews_and_sessions.service, memory.service)
 """Every service, as a function of where to keep its data. A new service joins `holdfast serve` by joining this."""
 
 GRACE_SECONDS = 3
 """How long requests in flight may go on after SIGTERM. Below the ten seconds in which the process has to be gone."""
+
+STOP_SECONDS = 9.0
+"""So long after the first signal the process is ended, whatever still runs in it."""
+
+WARN_SECONDS = 1.0
+"""So long before that the log says what that is."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that none is closed in the moment a request is sent on it."""
@@ -101,6 +110,9 @@ class ServeOptions:
 def serve(options: ServeOptions, announce: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or SIGINT. `announce` gets one line per service once all of them answer.
 
+    The process has `STOP_SECONDS` to end after the signal, and what it does after this returns is part of that: a crew
+    may leave threads behind that Python waits for.
+
     Raises:
         ServerStartError: nothing was started; the message says why.
     """
@@ -132,11 +144,9 @@ async def _serve(
             server.should_exit = True
 
     logging.getLogger("uvicorn.error").addFilter(_not_cut_off)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
     neighbours = {service.name: options.local_url_of(service) for service in services}
     async with AsyncExitStack() as lifespans:
+        lifespans.enter_context(_on_signals(stop))
         for service in services:
             service.meet(neighbours)
             await lifespans.enter_async_context(service.lifespan())
@@ -149,6 +159,39 @@ async def _serve(
             for service in services:
                 url = options.url_of(service)
                 announce(f"{service.name:{width}}  {url}{_faults(options, url)}")
+
+
+@contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` in the event loop at SIGINT and SIGTERM. From the first of them on, the process's time is limited.
+
+    There is no other way to end one whose event loop does not: because a crew blocks it, or does not let itself be
+    cancelled, or because SQLite waits for another process. Nothing that was acknowledged is lost by it.
+    """
+    loop = asyncio.get_running_loop()
+    told = False
+
+    def told_to_stop(*_: object) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            # It waits in a thread that needs neither the event loop nor Python's lock, and shows where all others are.
+            faulthandler.dump_traceback_later(STOP_SECONDS, exit=True, file=2)
+            loop.call_soon_threadsafe(loop.call_later, STOP_SECONDS - WARN_SECONDS, _say_what_runs, loop)
+        loop.call_soon_threadsafe(stop)
+
+    # Not the event loop's handlers, which run when it does.
+    replaced = {number: signal.signal(number, told_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+
+def _say_what_runs(loop: asyncio.AbstractEventLoop) -> None:
+    running = ", ".join(sorted(f"{task.get_name()} ({task.get_coro()!r})" for task in asyncio.all_tasks(loop)))
+    logger.error("the server does not stop, and is ended in %g s; what still runs: %s", WARN_SECONDS, running)
 
 
 def _faults(options: ServeOptions, url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import jwt
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -36,8 +37,14 @@ class Settings(BaseSettings):
         if info.data.get("require_auth"):
             if value is None:
                 raise ValueError("is needed because CONTEXTIQ_REQUIRE_AUTH is set")
-            if len(value.get_secret_value().encode()) < SHORTEST_SECRET:
+            secret = value.get_secret_value().encode()
+            if len(secret) < SHORTEST_SECRET:
                 raise ValueError(f"is too short for HS256: {SHORTEST_SECRET} bytes or more are needed")
+            try:
+                jwt.get_algorithm_by_name("HS256").prepare_key(secret)
+            except jwt.InvalidKeyError:
+                # Every request would fail.
+                raise ValueError("is a public key or a certificate: HS256 needs a secret") from None
         return value
 
     def secret(self) -> str:

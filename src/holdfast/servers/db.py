@@ -1,7 +1,8 @@
 """One database of one service: SQLite in a file of its own, or PostgreSQL.
 
 A transaction is either reading, and then sees one state of the database however long it takes, or writing. SQLite has
-one writer at a time: writers of this process queue up in order, those of other processes are waited for.
+one writer at a time: writers of this process queue up in order, those of other processes are waited for, both for a
+limited time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from holdfast.servers.containment import SQL_FUNCTION, sql_contains
@@ -38,7 +40,7 @@ POOL_SIZE = 8
 POOL_TIMEOUT_SECONDS = 30.0
 
 LOCK_TIMEOUT_SECONDS = 10.0
-"""For so long another process's lock is waited for."""
+"""For so long another process's lock is waited for; and, with SQLite, the writers of this one that came before."""
 
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
@@ -147,10 +149,24 @@ class Database:
             async with self._connect() as connection, connection.begin():
                 yield connection
         else:
-            async with self._turn, self._connect() as connected:
+            async with self._its_turn(), self._connect() as connected:
                 connection = await connected.execution_options(writing=True)
                 async with connection.begin():
                     yield connection
+
+    @asynccontextmanager
+    async def _its_turn(self) -> AsyncIterator[None]:
+        # Bounded for each writer: behind another process's lock all of them would wait the sum of their waits.
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            message = f"the writers before this one did not end within {LOCK_TIMEOUT_SECONDS:g} s"
+            raise PoolTimeoutError(message) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def check(self) -> None:
         """Ask the database anything.

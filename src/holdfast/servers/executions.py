@@ -232,6 +232,12 @@ class Executions:
 
     async def _perform(self, life: _Life, claim: _Claim | None, work: Work, slot: Slot) -> Answer:
         """Do the work, and store its answer."""
+        if life.stopping:
+            # The server was told to stop during the claim: begun now, the work would be interrupted at once, for good.
+            slot.release()
+            if claim is not None:
+                await self._try_to_release(claim)
+            raise _stopping()
         now = asyncio.get_running_loop().time
         began = now()
         task = asyncio.create_task(work.run(slot))

@@ -22,6 +22,7 @@ __all__ = [
     "Scope",
     "ScopeValue",
     "Text",
+    "storable_text",
 ]
 
 MAX_DEPTH = 100
@@ -36,7 +37,12 @@ MAX_SCOPE_VALUE = 255
 """Characters of a value that is indexed; PostgreSQL's indexes have no room for long ones."""
 
 
-def _storable_text(value: str) -> str:
+def storable_text(value: str) -> str:
+    """The same text.
+
+    Raises:
+        ValueError: no database can keep it.
+    """
     if "\x00" in value:
         raise ValueError("must not contain the character U+0000, which a database cannot keep")
     try:
@@ -54,12 +60,12 @@ def _storable_object(value: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"must not be nested more than {MAX_DEPTH} deep")
         if isinstance(item, dict):
             for key, inner in item.items():
-                _storable_text(key)
+                storable_text(key)
                 waiting.append((inner, depth + 1))
         elif isinstance(item, list):
             waiting += [(inner, depth + 1) for inner in item]
         elif isinstance(item, str):
-            _storable_text(item)
+            storable_text(item)
         elif isinstance(item, float) and not math.isfinite(item):
             raise ValueError("must not contain NaN or Infinity, which are not JSON (RFC 8259, section 6)")
     return value
@@ -85,7 +91,7 @@ AS_IN_JSON = BeforeValidator(_json_integer)
 Number = Annotated[float, Strict()]
 """A number, but not true or "7"."""
 
-Text = Annotated[str, AfterValidator(_storable_text)]
+Text = Annotated[str, AfterValidator(storable_text)]
 """Text that every database can keep."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_object)]
@@ -103,7 +109,7 @@ Scope = Annotated[dict[str, Any], AfterValidator(_storable_scope), WithJsonSchem
 """Whose something is, such as `{"user_id": "123"}`."""
 
 ScopeValue = Annotated[
-    Annotated[str, Field(min_length=1, max_length=MAX_SCOPE_VALUE), AfterValidator(_storable_text)] | None, Query()
+    Annotated[str, Field(min_length=1, max_length=MAX_SCOPE_VALUE), AfterValidator(storable_text)] | None, Query()
 ]
 """One value of a scope as a query parameter; None where it is not given."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import Integer, delete, literal_column, select, tuple_
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
@@ -28,14 +28,18 @@ async def remove(database: Database, table: Table, old: ColumnElement[bool]) -> 
 
     Args:
         database: where the table is.
-        table: with a primary key `seq`.
+        table: with a primary key, of one column or more.
         old: looked at again in the transaction that removes, so what has changed meanwhile stays.
     """
+    # SQLite looks through a whole table for a key of several columns that is one of a list.
+    columns = [literal_column("rowid", Integer)] if database.dialect == "sqlite" else list(table.primary_key)
+    key = columns[0] if len(columns) == 1 else tuple_(*columns)
     removed = 0
     while True:
         async with database.reading() as connection:
-            found = list(await connection.scalars(select(table.c.seq).where(old).limit(AT_ONCE)))
-        if not found:
+            rows = (await connection.execute(select(*columns).where(old).limit(AT_ONCE))).all()
+        if not rows:
             return removed
+        found = [row[0] if len(columns) == 1 else tuple(row) for row in rows]
         async with database.writing() as connection:
-            removed += (await connection.execute(delete(table).where(table.c.seq.in_(found), old))).rowcount
+            removed += (await connection.execute(delete(table).where(key.in_(found), old))).rowcount

@@ -8,6 +8,8 @@ import jwt
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
+from holdfast.servers.fields import storable_text
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -22,6 +24,9 @@ LEEWAY_SECONDS = 5
 """Clocks of two machines differ."""
 
 MISSING = "the header Authorization with a bearer token is missing"
+
+LONGEST_SUBJECT = 255
+"""Characters. OpenID Connect Core 1.0, section 2, allows no more; a database's index has no room for any length."""
 
 
 class RefusedError(Exception):
@@ -61,11 +66,9 @@ class ContextTokens:
         """See `TokenCheck`."""
         token = _bearer(authorization)
         if token is None:
-            raise RefusedError(
-                401, "Authentication required", "the header Authorization with a bearer token is missing"
-            )
+            raise RefusedError(401, "Authentication required", MISSING)
         try:
-            return str(_claims(token, self._secret, ["sub", "exp", "iat", "iss"], issuer=self._issuer)["sub"])
+            return _subject(_claims(token, self._secret, ["sub", "exp", "iat", "iss"], issuer=self._issuer))
         except jwt.InvalidTokenError as error:
             why = f"the token cannot be accepted: {error}"
             raise RefusedError(401, "Authentication required", why) from error
@@ -93,6 +96,7 @@ class InternalTokens:
             raise RefusedError(403, "Not authenticated", MISSING)
         try:
             claims = _claims(token, self._secret, ["sub", "exp", "iat", "scopes"])
+            subject = _subject(claims)
         except jwt.ExpiredSignatureError as error:
             raise RefusedError(401, "Token has expired", f"the token cannot be accepted: {error}") from error
         except jwt.InvalidTokenError as error:
@@ -103,7 +107,7 @@ class InternalTokens:
         if self._scopes.isdisjoint(scopes):
             why = f"the token needs one of the scopes {', '.join(sorted(self._scopes))}"
             raise RefusedError(403, "Insufficient permissions", why)
-        return str(claims["sub"])
+        return subject
 
 
 class BearerTokens:
@@ -119,7 +123,8 @@ class BearerTokens:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and (scope["path"] + "/").startswith(self._prefixes):
+        # Routes of Starlette end in `$`, which matches before a newline at the end as well: /crews%0A is /crews.
+        if scope["type"] == "http" and (scope["path"].rstrip("\n") + "/").startswith(self._prefixes):
             try:
                 caller = self._check(Headers(scope=scope).get("Authorization"))
             except RefusedError as error:
@@ -152,3 +157,14 @@ def _claims(token: str, secret: bytes, required: list[str], issuer: str | None =
         leeway=LEEWAY_SECONDS,
         options={"require": required, "verify_aud": False},
     )
+
+
+def _subject(claims: dict[str, Any]) -> str:
+    """Whose token it is. Idempotency keys are kept under it, so it must be what every database can keep."""
+    subject = str(claims["sub"])
+    if len(subject) > LONGEST_SUBJECT:
+        raise jwt.InvalidTokenError(f"sub must not be longer than {LONGEST_SUBJECT} characters")
+    try:
+        return storable_text(subject)
+    except ValueError as error:
+        raise jwt.InvalidTokenError(f"sub {error}") from error

@@ -178,8 +178,7 @@ async def _purge_until(stopping: asyncio.Event, resources: Resources, purges: Se
 async def _purge(resources: Resources, purges: Sequence[Purge]) -> None:
     now = resources.clock()
     try:
-        async with resources.database.writing() as connection:
-            await purge(connection, resources.service, now)
+        await purge(resources.database, resources.service, now)
         for one in purges:
             await one(resources.database, now)
     except (SQLAlchemyError, OSError) as error:

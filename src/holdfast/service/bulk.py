@@ -105,7 +105,7 @@ class BulkResult(Record, Generic[T]):
 class BulkStoppedError(HoldfastError):
     """A bulk that did not come to its end: by its deadline, a first failure, or because the client was closed.
 
-    It is also of the class of what stopped it.
+    It is also of the class of what stopped it. Its `may_have_executed` is about all of its calls.
 
     Attributes:
         result: what was done until then. Items that were in flight are among its failures.
@@ -327,14 +327,14 @@ class _Run:
             unsent = index in self._unsent
             said = "the bulk was stopped before it was sent" if unsent else "in flight when the bulk was stopped"
             self._fail(index, item, HoldfastError(said, may_have_executed=not unsent))
-        sent = len(self._under_way) > len(self._unsent)
         result = self.result()
+        acted = result.successful_items > 0 or any(_may_have_executed(one.exception) for one in result.errors)
         if isinstance(cause, HoldfastError) and not isinstance(cause, MaxRetriesExceededError):
             error = renamed(cause, BulkStoppedError, result=result)
         else:
             error = BulkStoppedError(f"the bulk was stopped: {cause}", result=result)
             error.__cause__ = cause
-        error.may_have_executed = error.may_have_executed or sent
+        error.may_have_executed = error.may_have_executed or acted
         error.add_note(f"It stopped the bulk: {state}.")
         return error
 
@@ -360,6 +360,10 @@ class _Run:
                 may_have_executed=bool(self._under_way),
             )
         )
+
+
+def _may_have_executed(error: Exception) -> bool:
+    return bool(getattr(error, "may_have_executed", False))
 
 
 def _short(item: Any) -> str:

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
-from urllib.parse import quote, urlencode
 
 from holdfast.call import Call, returns_call
 from holdfast.client import ResilientClient
@@ -14,9 +13,9 @@ from holdfast.exceptions import HoldfastError
 from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
 from holdfast.service.decode import decoder
 from holdfast.service.described import described, says
-from holdfast.service.endpoint import Answered, Endpoint, Translate
+from holdfast.service.endpoint import Answered, Endpoint, Refused, Translate
 from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest
-from holdfast.service.sending import body_of, query_of
+from holdfast.service.sending import body_of, with_query
 from holdfast.service.settings import BaseServiceSettings, ServiceSettings
 from holdfast.service.template import template
 
@@ -67,12 +66,13 @@ class ServiceClient(Generic[S]):
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        for base in getattr(cls, "__orig_bases__", ()):
+        # The bases of the class itself: what an inherited attribute says was taken down where it was written.
+        for base in vars(cls).get("__orig_bases__", ()):
             origin = get_origin(base)
-            if isinstance(origin, type) and issubclass(origin, ServiceClient):
-                (given,) = get_args(base)
-                if isinstance(given, type):
-                    cls.settings_class = given
+            if "settings_class" not in vars(cls) and isinstance(origin, type) and issubclass(origin, ServiceClient):
+                for given in get_args(base):
+                    if isinstance(given, type) and issubclass(given, BaseServiceSettings):
+                        cls.settings_class = given
         for name, member in list(vars(cls).items()):
             if inspect.isfunction(member) and says(member) in _CALLS:
                 setattr(cls, name, described(member))
@@ -96,7 +96,7 @@ class ServiceClient(Generic[S]):
 
     # What methods of a subclass describe requests with
 
-    def get(self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, **more: Any) -> Call[M]:
+    def get(self, model: type[M], path: str, /, *, query: Mapping[str, Any] | None = None, **more: Any) -> Call[M]:
         """A GET whose answer is a `model`.
 
         Args:
@@ -113,24 +113,24 @@ class ServiceClient(Generic[S]):
         return self.request("GET", model, path, query=query, **more)
 
     def post(
-        self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
+        self, model: type[M], path: str, /, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
     ) -> Call[M]:
         """A POST, as `get`. `json`: the body: a `RequestModel`, or any JSON; None in objects is left out."""
         return self.request("POST", model, path, query=query, json=json, **more)
 
     def put(
-        self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
+        self, model: type[M], path: str, /, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
     ) -> Call[M]:
         """A PUT, as `post`."""
         return self.request("PUT", model, path, query=query, json=json, **more)
 
     def patch(
-        self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
+        self, model: type[M], path: str, /, *, query: Mapping[str, Any] | None = None, json: Any = None, **more: Any
     ) -> Call[M]:
         """A PATCH, as `post`."""
         return self.request("PATCH", model, path, query=query, json=json, **more)
 
-    def delete(self, model: type[M], path: str, *, query: Mapping[str, Any] | None = None, **more: Any) -> Call[M]:
+    def delete(self, model: type[M], path: str, /, *, query: Mapping[str, Any] | None = None, **more: Any) -> Call[M]:
         """A DELETE, as `get`."""
         return self.request("DELETE", model, path, query=query, **more)
 
@@ -139,6 +139,7 @@ class ServiceClient(Generic[S]):
         method: str,
         model: type[M],
         path: str,
+        /,
         *,
         query: Mapping[str, Any] | None = None,
         json: Any = None,
@@ -148,11 +149,8 @@ class ServiceClient(Generic[S]):
         url, options = self._checked(method, path, more)
         if json is not None:
             options["json"] = body_of(json)
-        encoded = query_of(query) if query else None
-        if encoded:
-            url = f"{url}?{urlencode(encoded, doseq=True, quote_via=quote)}"
         source: Endpoint[M] = Endpoint(self.resilient._assembly, decoder(model), self.translate)  # noqa: SLF001
-        return Call(source, self.resilient.prepared(method, url, options))
+        return Call(source, self.resilient.prepared(method, with_query(url, query), options))
 
     def _checked(self, method: str, path: str, more: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """The path with its parameters, and the options, out of the keywords of a call."""
@@ -169,6 +167,7 @@ class ServiceClient(Generic[S]):
         self,
         item: type[M],
         path: str,
+        /,
         *,
         paging: Paging,
         items: str = "items",
@@ -199,6 +198,9 @@ class ServiceClient(Generic[S]):
             otherwise: called with every error of the call, gives the one that is raised.
         """
         source = call._source  # noqa: SLF001
+        if isinstance(source, Refused):
+            call._take_over()  # noqa: SLF001
+            return Call(source.then(otherwise), call.request)
         if not isinstance(source, Endpoint):
             raise TypeError(f"{call!r} is not the call of a single endpoint")
         call._take_over()  # noqa: SLF001
@@ -269,7 +271,8 @@ class ServiceClient(Generic[S]):
 
             run = await client.poll(client.get_run(7), until=lambda run: run.status == "done", deadline=600)
 
-        It goes past the cache. Each poll is retried as the call always is; an error that is left then ends it.
+        It goes past the cache; a call that is made of several does only if those do. Each poll is retried as the call
+        always is; an error that is left then ends it.
 
         Args:
             call: a GET, which counts as used; or a function that makes a call each time.
@@ -317,7 +320,8 @@ class ServiceClient(Generic[S]):
 
                 return self.steps(steps)
 
-        The error of a call is raised where it was yielded. What the generator raises, the call raises.
+        The error of a call is raised where it was yielded. What the generator raises, the call raises. If something may
+        have been executed by then, `may_have_executed` is true of it, and a note on it tells what.
 
         Args:
             make: a generator function without arguments; called when the call is sent.
@@ -340,7 +344,10 @@ class ServiceClient(Generic[S]):
     # Use
 
     def with_options(self, **options: Unpack[RequestOptions]) -> Self:
-        """A view of this client whose calls all have these options; see `ResilientClient.with_options`."""
+        """A view of this client whose calls all have these options, but for those that an endpoint has of its own.
+
+        Those can be changed on the call. See `ResilientClient.with_options`.
+        """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.resilient = self.resilient.with_options(**options)

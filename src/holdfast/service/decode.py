@@ -7,6 +7,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from holdfast.exceptions import ResponseError
 from holdfast.service.model import mark
@@ -61,8 +62,14 @@ class Decoder(Generic[T]):
         Raises:
             ResponseError: it is not the model; the message names the field.
         """
+        adapter = cast("TypeAdapter[T]", self._adapter)
         try:
-            return cast("TypeAdapter[T]", self._adapter).validate_python(value)
+            return adapter.validate_python(value)
+        except ValidationError:
+            pass
+        try:
+            # A strict model takes a time or a UUID as text from JSON only.
+            return adapter.validate_json(to_json(value, inf_nan_mode="constants"))
         except ValidationError as error:
             raise self.unusable(job, reply, f"the body is not {self._name}: {_fields(error, where)}") from None
 

@@ -45,8 +45,8 @@ def described(method: Callable[..., Any]) -> Callable[..., Any]:
     return returns_call(checked)
 
 
-def invalid(name: str, error: ValidationError | BadParameterError) -> InvalidRequestError:
-    """The error for arguments that cannot be sent."""
+def invalid(name: str, error: ValidationError | BadParameterError, came: str = "was not sent") -> InvalidRequestError:
+    """The error for arguments that cannot be sent. `came`: how far it came."""
     fields: dict[str, list[str]] = {}
     found: list[Any] = []
     if isinstance(error, BadParameterError):
@@ -57,7 +57,7 @@ def invalid(name: str, error: ValidationError | BadParameterError) -> InvalidReq
             fields.setdefault(".".join(str(step) for step in one["loc"]) or "the whole", []).append(one["msg"])
     said = "; ".join(f"{field}: {' and '.join(messages)}" for field, messages in fields.items())
     return InvalidRequestError(
-        f"{name} was not sent: {said}",
+        f"{name} {came}: {said}",
         endpoint=name,
         field_errors=fields,
         validation_errors=found,

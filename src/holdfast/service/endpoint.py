@@ -168,6 +168,10 @@ class Refused:
     def __init__(self, error: HoldfastError) -> None:
         self._error = error
 
+    def then(self, otherwise: Translate | None) -> Refused:
+        """As `Endpoint.then`: there will be no result to make anything of, but the error may want to be another."""
+        return self if otherwise is None else Refused(otherwise(self._error))
+
     async def start(self, request: str, task: Any, loop: Any, owner: Owner) -> None:
         """See `holdfast.call.Source`."""
         owner.fail(self._error)

@@ -15,6 +15,7 @@ from holdfast.http.options import check
 from holdfast.redaction import redact_url
 from holdfast.service.inside import asked, home_of, inside, renewed
 from holdfast.service.record import Record
+from holdfast.service.repeat import past_cache
 from holdfast.service.workers import Lost, Workers
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ def check_health(
         report = await check_health({"sessions": sessions.health(), "memory": memory.health()}, deadline=5)
         print(report.overall_status)
 
-    A check that fails is part of the report and raises nothing. One that is answered is healthy, unless the answer has
-    a ``status`` (or ``overall_status``) that says otherwise, such as ``"warn"`` or ``"down"``.
+    The services are asked past the cache. A check that fails is part of the report and raises nothing. One that is
+    answered is healthy, unless the answer has a ``status`` (or ``overall_status``) that says otherwise, such as
+    ``"warn"`` or ``"down"``.
 
     Args:
         checks: by name, calls, which count as used, or functions without arguments that look at something here, and
@@ -238,7 +240,7 @@ def _check(make: Callable[[], Any], slow: float | None, home: Home, until: float
     try:
         answer = yield from asked(lambda make: make(), make)
         if isinstance(answer, Call):
-            answer = yield from inside(answer, home, sync=sync, until=until)
+            answer = yield from inside(past_cache(answer), home, sync=sync, until=until)
         elif inspect.iscoroutine(answer):
             answer.close()
             raise TypeError("a check must be a call, or a function that returns one or a value, not a coroutine")

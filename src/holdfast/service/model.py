@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic.fields import FieldInfo
 
 __all__ = ["Model"]
 
@@ -42,7 +43,7 @@ class Model(BaseModel):
     def keys(self) -> list[str]:
         """The keys of the JSON object that it came from, declared fields first."""
         fields = type(self).model_fields
-        declared = [field.alias or name for name, field in fields.items() if name in self.model_fields_set]
+        declared = [_key(name, field) for name, field in fields.items() if name in self.model_fields_set]
         return [*declared, *(self.__pydantic_extra__ or {})]
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -57,7 +58,7 @@ class Model(BaseModel):
         if extra and key in extra:
             return extra[key]
         for name, field in type(self).model_fields.items():
-            if key in (field.alias, name):
+            if key in (_key(name, field), name):
                 return getattr(self, name)
         raise KeyError(key)
 
@@ -71,6 +72,12 @@ class Model(BaseModel):
         return same and (self.__pydantic_extra__ or {}) == (other.__pydantic_extra__ or {})
 
     __hash__ = None  # type: ignore[assignment]  # it can be changed
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    """What a field is called in JSON."""
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else name
 
 
 def mark(value: Any, headers: httpx2.Headers, request_id: str) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from asyncio.events import _get_running_loop  # in its __all__
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
-from urllib.parse import quote, urlencode
 
 import httpx2
 
 from holdfast.call import Call, returns_call
 from holdfast.core.effects import FOREVER, Child, Failed, Flow, Job, Park, Spawn
 from holdfast.core.outcome import Stop
+from holdfast.exceptions import ResponseError
+from holdfast.redaction import redact_url
 from holdfast.service.decode import Decoder, decoder
 from holdfast.service.endpoint import Endpoint, FlowSource, Raw, Translate
 from holdfast.service.model import mark
-from holdfast.service.paging import Offset, Paging, Step, at
-from holdfast.service.sending import query_of
+from holdfast.service.paging import Offset, Paging, Step, at, position_of, step_at
+from holdfast.service.sending import with_query
 
 if TYPE_CHECKING:
     from holdfast.exceptions import HoldfastError
@@ -42,6 +40,7 @@ class Page(Generic[T]):
         items: the models.
         total: how many items there are on all pages, None if the service does not tell.
         position: where the next page begins, a text to be kept and given to `PagedCall.resume`; None on the last page.
+            It is as good as a query: who can change it can ask for other pages than these.
         response_headers: the headers of the response that it came in. `request_id`: the X-Request-ID it was asked with.
     """
 
@@ -108,8 +107,7 @@ class PageRequest:
         """The request."""
         url = self.url
         if url is None:
-            query = urlencode(query_of(self.query), doseq=True, quote_via=quote)
-            url = f"{self.path}?{query}" if query else self.path
+            url = with_query(self.path, self.query)
         return "GET", url, self.options, None
 
     def at(self, step: Step) -> PageRequest:
@@ -140,7 +138,36 @@ class PagedEndpoint(FlowSource, Generic[T]):
 
     def following(self, request: PageRequest, page: Page[T]) -> PageRequest | None:
         """The request for the page after this one, None after the last."""
-        return None if page.position is None else request.at(_step(page.position))
+        return None if page.position is None else request.at(step_at(page.position))
+
+    def resumed(self, request: PageRequest, position: str) -> PageRequest:
+        """The request for the page at a position that was kept.
+
+        Raises:
+            ValueError: not a position, or one on another origin.
+        """
+        step = step_at(position)
+        if step.url is not None and not self.assembly.origins.target(step.url).own:
+            raise ValueError(f"the position is a page on another origin: {redact_url(step.url)}")
+        return request.at(step)
+
+    def refuse_circle(self, page: Page[T], passed: set[int]) -> None:
+        """Notes where the page after this one is, among the places of a walk.
+
+        Raises:
+            ResponseError: the walk was there before, and would never end.
+        """
+        place = hash(page.position)
+        if place in passed:
+            raise self.translate(
+                ResponseError(
+                    "the pages lead in a circle: the next one would be one that was there before."
+                    f" Request id of the page before it {page.request_id}.",
+                    request_id=page.request_id,
+                    may_have_executed=True,
+                )
+            )
+        passed.add(place)
 
     def _page(self, request: PageRequest, job: Job, reply: httpx2.Response) -> Page[T]:
         whole = decoder(Any)(job, reply)
@@ -160,7 +187,7 @@ class PagedEndpoint(FlowSource, Generic[T]):
             whole,
             self._key,
             total=self._paging.total(whole, reply),
-            position=None if step is None else _text(step),
+            position=None if step is None else position_of(step),
             response_headers=reply.headers,
             request_id=job.id,
         )
@@ -206,6 +233,7 @@ class Walk(Generic[T]):
         self.following: PageRequest | None = request
         self._endpoint = endpoint
         self._ahead: Child | None = None
+        self._passed: set[int] = set()
 
     def flow(self, *, sync: bool) -> Flow[Any]:
         """The next page, or a `Stop`."""
@@ -227,6 +255,8 @@ class Walk(Generic[T]):
         if result.__class__ is Stop:
             return result
         self.following = self._endpoint.following(request, result)
+        if self.following is not None:
+            self._endpoint.refuse_circle(result, self._passed)
         if self.following is not None and request.ahead:
             self._ahead = yield Spawn(self._endpoint.flow(self.following, sync=sync))
         return result
@@ -297,10 +327,10 @@ class PagedCall(Call[Page[T]]):
         """The same list from a saved `Page.position` on. This call counts as used.
 
         Raises:
-            ValueError: not a position.
+            ValueError: not a position, or one on another origin than that of the client.
             RuntimeError: it was sent already.
         """
-        request = self.request.at(_step(position))
+        request = self._endpoint.resumed(self.request, position)
         self._take_over()
         return type(self)(self._endpoint, request)
 
@@ -361,21 +391,3 @@ class Pages(Generic[T]):
                 yield call.result()
         finally:
             self._walk.close()
-
-
-def _text(step: Step) -> str:
-    """A place in a list as text."""
-    what = {"url": step.url} if step.url is not None else {"query": step.query}
-    return base64.urlsafe_b64encode(json.dumps(what, separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-def _step(position: str) -> Step:
-    """The place that a text stands for."""
-    try:
-        what = json.loads(base64.urlsafe_b64decode(position + "=" * (-len(position) % 4)))
-        url, query = what.get("url"), what.get("query")
-        if not isinstance(url, str | None) or not isinstance(query, dict | None) or (url is None) is (query is None):
-            raise ValueError("neither a URL nor a query")
-        return Step(query, url)
-    except (AttributeError, TypeError, ValueError, binascii.Error, RecursionError):
-        raise ValueError(f"{position!r} is not the position of a page") from None

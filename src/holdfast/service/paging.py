@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -164,3 +167,21 @@ def at(body: Any, path: str) -> Any:
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def position_of(step: Step) -> str:
+    """A place in a list as text."""
+    what = {"url": step.url} if step.url is not None else {"query": step.query}
+    return base64.urlsafe_b64encode(json.dumps(what, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def step_at(position: str) -> Step:
+    """The place that a text stands for."""
+    try:
+        what = json.loads(base64.urlsafe_b64decode(position + "=" * (-len(position) % 4)))
+        url, query = what.get("url"), what.get("query")
+        if not isinstance(url, str | None) or not isinstance(query, dict | None) or (url is None) is (query is None):
+            raise ValueError("neither a URL nor a query")
+        return Step(query, url)
+    except (AttributeError, TypeError, ValueError, binascii.Error, RecursionError):
+        raise ValueError(f"{position!r} is not the position of a page") from None

@@ -18,9 +18,9 @@ from holdfast.exceptions import (
     RateLimitError,
 )
 from holdfast.http.options import check
-from holdfast.service.endpoint import Endpoint, FlowSource, Refused
-from holdfast.service.inside import Expired, asked, home_of, inside, passed, renewed
-from holdfast.service.pages import PagedEndpoint
+from holdfast.service.endpoint import FlowSource
+from holdfast.service.inside import Expired, asked, inside, passed, renewed
+from holdfast.service.repeat import method_of, past_cache
 
 if TYPE_CHECKING:
     from holdfast.http.assembly import Assembly
@@ -30,7 +30,7 @@ __all__ = ["PollDeadlineError"]
 
 _PASSING = (APIConnectionError, RateLimitError, PoolTimeoutError)
 _PATIENCE = 30.0  # seconds; nobody wants to hear of an end much later than that
-_SHORTEST = 0.1  # seconds that the last poll before the deadline has for its answer, at least
+_SHORTEST = 0.1  # seconds that the last poll before the deadline has for its answer; a fifth of a short deadline
 
 
 class PollDeadlineError(DeadlineExceededError):
@@ -105,20 +105,12 @@ def _maker(call: Call[Any] | Callable[[], Call[Any]]) -> tuple[Callable[[], Call
             raise TypeError(f"poll needs a call, or a function that makes one, not {type(call).__name__}")
         return call, getattr(call, "__qualname__", repr(call))
     what: str = call._source.describe(call.request)  # noqa: SLF001  # of this package
-    method = _method(call)
+    method = method_of(call)
     if method is None:
         raise TypeError(f"poll cannot repeat {call!r}: give it a function that makes a new one each time")
     if method not in SAFE:
         raise TypeError(f"poll would repeat {call!r}, and a {method} is not safe to repeat: poll what reads its state")
     return renewed(call), what
-
-
-def _method(call: Call[Any]) -> str | None:
-    """The method of a request that can be made again. None if the call is made of several, or of state."""
-    source = call._source  # noqa: SLF001
-    if isinstance(source, (PagedEndpoint, Refused)):
-        return "GET"
-    return str(call.request[0]).upper() if isinstance(source, Endpoint) or home_of(call) is source else None
 
 
 def _number(name: str, value: Any, least: float) -> None:
@@ -143,6 +135,7 @@ class Poll(FlowSource):
         now = self._now
         began = now()
         until = FOREVER if request.deadline is None else began + request.deadline
+        shortest = _SHORTEST if request.deadline is None else min(_SHORTEST, request.deadline / 5)
         seen = _Seen()
         wait: float | None = None
         last = False
@@ -168,21 +161,23 @@ class Poll(FlowSource):
                     yield from asked(request.on_update, result)
                 if (yield from asked(request.until, result)):
                     return result
-            if last or passed(until, now):
+            left = until - now()
+            # A last poll that has left time for another one was not the last.
+            if left < shortest * (1.5 if last else 1.0) or passed(until, now):
                 raise self._late(request, seen, now() - began)
             wait = request.backoff.wait(seen.polls, wait, self.assembly.pipeline.ports.rand)
             following = now() + max(wait, seen.told)
             # The state at the very end is worth a look: the last wait leaves that poll as long as this one has taken.
-            final = until - max(2 * (now() - begun), _SHORTEST)
+            final = until - max(2 * (now() - begun), shortest)
             if following > final:
-                following, last = final, True
+                following, last = max(final, now()), True
             yield from self.assembly.pipeline.sleep(following)
 
     def _made(self, request: PollRequest) -> Flow[Call[Any]]:
         call = yield from asked(lambda make: make(), request.make)
         if not isinstance(call, Call):
             raise TypeError(f"the function that is polled must return a Call, not {type(call).__name__}")
-        return call.with_options(cache_ttl=0) if _method(call) == "GET" else call
+        return past_cache(call)
 
     def _late(self, request: PollRequest, seen: _Seen, seconds: float) -> HoldfastError:
         deadline = request.deadline or 0.0

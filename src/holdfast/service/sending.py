@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    SecretBytes,
+    SecretStr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = ["NULL", "Null", "RequestModel"]
 
@@ -14,7 +25,7 @@ __all__ = ["NULL", "Null", "RequestModel"]
 class Null(Enum):
     """The type of `NULL`."""
 
-    NULL = "NULL"
+    NULL = None  # what JSON makes of it, wherever it stands
 
     def __repr__(self) -> str:
         return "NULL"
@@ -36,7 +47,7 @@ class RequestModel(BaseModel):
     """The base of models of what is sent.
 
     Fields that are None are left out; `NULL` sends a null for a field that has a default, whatever its type. An unknown
-    field is a mistake, and fails before anything is sent.
+    field is a mistake, and fails before anything is sent. A field that is a `SecretStr` is sent as what it hides.
     """
 
     # JSON has no NaN: left as it is it is refused before it is sent, and not made a null.
@@ -65,7 +76,7 @@ class RequestModel(BaseModel):
             BadParameterError: names a field whose value cannot be JSON.
         """
         try:
-            found: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+            found: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True, context=_SENT)
         except ValueError:
             for name in type(self).model_fields:
                 try:
@@ -73,9 +84,29 @@ class RequestModel(BaseModel):
                 except ValueError as error:
                     raise BadParameterError(name, f"cannot be sent as JSON: {error}") from None
             raise
-        for name in self._nulls:
-            found[type(self).model_fields[name].alias or name] = None
         return found
+
+    @model_serializer(mode="wrap")
+    def _put_nulls(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        told: dict[str, Any] = dict.fromkeys(self._nulls)
+        if info.context is _SENT:
+            # Everywhere else they are asterisks.
+            told |= {name: _revealed(value) for name, value in self.__dict__.items() if isinstance(value, _SECRET)}
+        for name, value in told.items():
+            alias = type(self).model_fields[name].alias if info.by_alias else None
+            found[alias or name] = value
+        return found
+
+
+_SENT: Final = {"sent": True}
+_SECRET = (SecretStr, SecretBytes)
+
+
+def _revealed(secret: SecretStr | SecretBytes) -> str:
+    value = secret.get_secret_value()
+    # What is no text is refused later, with the rest of what cannot be encoded.
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def body_of(value: Any) -> Any:
@@ -93,7 +124,16 @@ def body_of(value: Any) -> Any:
 
 def query_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Query parameters: None left out, `NULL` as ``null``, booleans as ``true`` and ``false``, lists as repetitions."""
+    for name, value in values.items():
+        if isinstance(value, _SECRET):
+            raise BadParameterError(name, "is a secret, and URLs end up in logs: send it in a header or in the body")
     return {name: _parameter(value) for name, value in values.items() if value is not None}
+
+
+def with_query(url: str, values: Mapping[str, Any] | None) -> str:
+    """A URL with these parameters after those that it has."""
+    query = urlencode(query_of(values), doseq=True, quote_via=quote) if values else ""
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
 
 def _parameter(value: Any) -> Any:

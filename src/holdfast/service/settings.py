@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from holdfast import checks
 from holdfast.config import ClientConfig
 
 __all__ = ["BaseServiceSettings", "ServiceSettings"]
@@ -23,6 +24,9 @@ class BaseServiceSettings(BaseSettings):
     """Where a service is and how patiently it is called, but for the timeouts: for services that have their own.
 
     Arguments win over environment variables, these over a file ``.env`` in the current directory, that over defaults.
+
+    Pickled, they come without their secrets (fields that are a `SecretStr` or `SecretBytes`), which are then taken from
+    the environment that they are unpickled in.
 
     Attributes:
         url: where the service is: an absolute http or https URL.
@@ -49,6 +53,11 @@ class BaseServiceSettings(BaseSettings):
     max_concurrency: Count = 50
     acquisition_timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     server_deduplicates: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return checks.base_url(value, "url")
 
     @classmethod
     def settings_customise_sources(
@@ -105,6 +114,19 @@ class BaseServiceSettings(BaseSettings):
         if self.acquisition_timeout is not None:
             settings["bulkhead"]["acquisition_timeout"] = self.acquisition_timeout
         return settings
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        secret = (SecretStr, SecretBytes)
+        shown = {name: value for name, value in state["__dict__"].items() if not isinstance(value, secret)}
+        return {**state, "__dict__": shown}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        fields, kept = type(self).model_fields, state["__dict__"]
+        if fields.keys() - kept.keys():
+            here = type(self)(**{(_aliases(fields[name]) or [name])[0]: value for name, value in kept.items()})
+            self.__dict__.update({name: value for name, value in here.__dict__.items() if name not in kept})
 
 
 def _aliases(field: FieldInfo) -> list[str]:

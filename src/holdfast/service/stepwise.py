@@ -9,9 +9,12 @@ from pydantic import ValidationError
 
 from holdfast.call import Call
 from holdfast.core.effects import Flow
+from holdfast.core.flow import SAFE
+from holdfast.exceptions import HoldfastError
 from holdfast.service.described import invalid
 from holdfast.service.endpoint import FlowSource
 from holdfast.service.inside import asked, inside
+from holdfast.service.repeat import method_of
 from holdfast.service.sending import BadParameterError
 
 
@@ -25,23 +28,33 @@ class Stepwise(FlowSource):
             raise TypeError(f"steps are a generator function that yields calls; this one returned {steps!r}")
         step: Callable[[Any], Any] = steps.send
         value: Any = None
+        done: list[str] = []  # what may have been executed, and changed something
         try:
             while True:
                 try:
                     made = yield from asked(_next(step), value)
                 except (ValidationError, BadParameterError) as error:
-                    raise self.translate(invalid(self.describe(request), error)) from None
+                    came = f"stopped after {', '.join(done)}" if done else "was not sent"
+                    raise self.translate(invalid(self.describe(request), error, came)) from None
                 if isinstance(made, _Returned):
                     return made.value
                 if not isinstance(made, Call):
                     raise TypeError(f"a step must be a call, not {type(made).__name__}")
+                what = None if method_of(made) in SAFE else made.__name__
                 try:
                     step, value = steps.send, (yield from inside(made, self.assembly, sync=sync))
                 except Exception as error:  # noqa: BLE001  # for the generator, which may know what to do
                     step, value = steps.throw, error
+                    if not getattr(error, "may_have_executed", True):
+                        what = None
+                if what is not None:
+                    done.append(what)
         except GeneratorExit:
             raise
-        except BaseException:
+        except BaseException as error:
+            if done and isinstance(error, HoldfastError):
+                error.may_have_executed = True
+                error.add_note(f"It ended {self.describe(request)}; sent by then: {', '.join(done)}.")
             # Outside of the lock, as its code always runs.
             yield from asked(lambda ended: ended.close(), steps)
             raise

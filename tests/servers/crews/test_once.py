@@ -316,8 +316,7 @@ def test_who_works_puts_off_the_end_of_the_lease_and_is_not_purged(storage):
                 async with database.reading() as connection:
                     seen.append(await connection.scalar(select(idempotency_keys.c.lease_until)))
                 await asyncio.sleep(0.02)
-            async with database.writing() as connection:
-                await purge(connection, "sessions", one.served.clock())
+            await purge(database, "sessions", one.served.clock())
             count.go_on.set()
             assert (await asked).json()["result"] == 1
 
@@ -366,13 +365,17 @@ def test_a_server_that_stops_interrupts_what_does_not_end(storage, monkeypatch, 
     released = asyncio.Event()
     cancelled: list[str] = []
 
+    began: list[str] = []
+
     async def polite(inputs: dict[str, Any]) -> None:
+        began.append("polite")
         try:
             await asyncio.sleep(PATIENCE)
         finally:
             cancelled.append("polite")
 
     async def stubborn(inputs: dict[str, Any]) -> None:
+        began.append("stubborn")
         while not released.is_set():
             try:
                 await released.wait()
@@ -385,7 +388,7 @@ def test_a_server_that_stops_interrupts_what_does_not_end(storage, monkeypatch, 
 
         async def story() -> None:
             asked = [asyncio.create_task(crews.ask(name, key=name)) for name in ("polite", "stubborn")]
-            while crews.executions.slots.busy < 2:
+            while len(began) < 2:
                 await asyncio.sleep(0.005)
             for one in asked:
                 one.cancel()
@@ -419,6 +422,22 @@ def test_a_server_that_stops_takes_no_new_work(storage, monkeypatch):
             assert (await asked).json()["result"] == 1
 
         in_time(crews, story)
+
+
+def test_what_is_claimed_while_the_server_stops_is_not_begun_and_may_be_tried_again(storage, monkeypatch):
+    with serving_crews(storage) as crews:
+        count = counter(crews)
+
+        async def insert(*arguments: Any, **named: Any) -> bool:
+            life = crews.executions._life
+            assert life is not None
+            life.stopping = True
+            return await idempotency.insert_key(*arguments, **named)
+
+        monkeypatch.setattr(executions, "insert_key", insert)
+        answer = crews.served.run(crews.ask("count", key="k"))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert (count.times, crews.executions.slots.busy, rows(crews)) == (0, 0, [])
 
 
 def failing(times: int, monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,39 @@ def test_a_server_that_is_stopped_says_what_it_interrupted(data, env, diary):
             assert "interrupted" in execute(server, key, crew, **inputs)["error"]
         assert execute(server, "short", "counted", number=3, seconds=2)["success"] is True
     assert sorted(lines(diary)) == ["1", "3", "began 2"]
+
+
+def test_a_server_that_cannot_stop_is_ended_and_says_what_kept_it(data, env, diary):
+    crews = ["tests.support.crews:deaf", "tests.support.crews:stubborn", "tests.support.crews:counted"]
+    env = {**env, "HOLDFAST_CREWS_MODULES": ",".join(crews)}
+    with (
+        serving(data / "deaf", env=env) as deaf,
+        serving(data / "stubborn", env=env) as stubborn,
+        serving(data / "locked", env=env) as locked,
+        closing(sqlite3.connect(data / "locked" / "sessions.db")) as other,
+    ):
+        send_and_leave(deaf, "k", "deaf")
+        send_and_leave(stubborn, "k", "stubborn")
+        wait_for(lambda: sorted(lines(diary)) == ["deaf", "stubborn"])
+        other.execute("BEGIN IMMEDIATE")
+        # Still asking when the server stops.
+        url, sent = f"http://127.0.0.1:{8001 + locked.offset}/api/v1/sessions", b'{"scope": {}}'
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(request, url, "POST", sent, headers("k"))
+            time.sleep(0.5)
+            before = time.monotonic()
+            for server in (deaf, stubborn, locked):
+                server.process.send_signal(signal.SIGTERM)
+            ends = [server.process.communicate(timeout=30)[0] for server in (deaf, stubborn, locked)]
+        # Ten seconds and what a busy machine takes.
+        assert time.monotonic() - before < 15
+    assert [server.process.returncode for server in (deaf, stubborn, locked)] == [1, 1, 1]
+    assert "in deaf\n" in ends[0], ends[0]
+    assert "what still runs: crew stubborn" in ends[1], ends[1]
+    assert "what still runs: Task-" in ends[2], ends[2]
+    # Nothing is broken by it.
+    with serving(data / "stubborn", env={**env, "HOLDFAST_CREWS_MODULES": crews[2]}) as server:
+        assert "interrupted" in execute(server, "k", "stubborn")["error"]
 
 
 def test_two_processes_on_one_database_execute_once(data, env, diary, options):

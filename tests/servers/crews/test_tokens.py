@@ -66,6 +66,13 @@ def test_a_bad_token_is_told_why(tmp_path, header, status, detail, says):
             assert SECRET not in answer.text
 
 
+@pytest.mark.parametrize("path", ["/crews%0A", "/crews/", "/crews%2F", "/execute_crew%0A", "/execute_crew/x"])
+def test_a_path_written_in_another_way_is_no_way_around_it(tmp_path, path):
+    with serving_crews(Storage(tmp_path)) as crews:
+        for method in ("GET", "POST", "HEAD", "OPTIONS"):
+            assert crews.served(method, path, content=b"{", headers={"Authorization": ""}).status_code == 403
+
+
 def test_either_scope_will_do(tmp_path):
     with serving_crews(Storage(tmp_path)) as crews:
         for scopes in (["crew_execute"], ["sparkjar_internal"], ["x", "crew_execute"]):

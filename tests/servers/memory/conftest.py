@@ -26,6 +26,8 @@ def served(storage: Storage) -> Iterator[Served]:
 def searching(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """An empty server with each way of searching."""
     name, _, dialect = request.param.partition(" on ")
+    # So that what numpy is given comes in more than one piece.
+    monkeypatch.setattr("holdfast.servers.memory.rankers.SCAN_ROWS", 16)
     storage = Storage(tmp_path)
     if name == "sqlite-vec" and not hasattr(sqlite3.Connection, "enable_load_extension"):
         pytest.skip("this Python's sqlite3 cannot load extensions (built without --enable-loadable-sqlite-extensions)")

@@ -61,6 +61,14 @@ def test_a_new_memory_has_every_field_and_the_defaults(served):
     assert [memory[name] for name in empty] == [None] * 5
 
 
+def test_every_memory_of_a_page_has_its_own_embedding(served):
+    embeddings = [None, [1.5, 2.5], [0.1], None, [0.0, 0.0, 0.0], [3.25]]
+    for embedding in embeddings:
+        new_memory(served, embedding=embedding)
+    page = served.ok("GET", "/memories", params={"scope_user_id": "1"})
+    assert [memory["embedding"] for memory in reversed(page["memories"])] == embeddings
+
+
 def test_a_memory_is_kept_as_it_was_given(served):
     given = {
         "scope": {"user_id": "ü", "org_id": "o", "n": [1, {"a": None}]},

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.servers.contextiq import Settings
+from holdfast.servers.memory import create_app
+from holdfast.servers.memory.rankers import Scan
 from holdfast.servers.memory.vectors import has_direction, shortest, single
-from tests.support.served import Served
+from holdfast.servers.service import Storage
+from tests.support.served import Served, serving_app
 
 DIMENSIONS = 24
 
@@ -115,7 +119,7 @@ def test_a_changed_embedding_is_the_one_that_is_found(searching):
 
 
 def test_of_equals_the_oldest_comes_first(searching):
-    made = [create(searching, [1, 2]) for _ in range(40)]
+    made = [create(searching, [1, 2]) for _ in range(70)]
     assert [memory for memory, _ in search(searching, [2, 4], limit=30)] == made[:30]
 
 
@@ -162,7 +166,7 @@ def test_it_searches_as_many_dimensions_as_can_be_stored(searching):
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_numbers_are_shown_by_the_digits_that_tell_them_apart(values):
     vector = single(values)
-    shown = shortest(vector)
+    (shown,) = shortest([vector])
     assert np.array_equal(single(shown), vector)
     # numpy's own search for the shortest, one number at a time. Far from 1 ours may be longer, though never wrong.
     assert all(
@@ -173,7 +177,30 @@ def test_numbers_are_shown_by_the_digits_that_tell_them_apart(values):
 
 
 def test_short_numbers_stay_short():
-    assert shortest(single([0.1, 0.2, 1 / 3, -7.0, 0.0, 1e15])) == [0.1, 0.2, 0.33333334, -7.0, 0.0, 1e15]
+    assert shortest([single([0.1, 0.2, 1 / 3, -7.0, 0.0, 1e15])]) == [[0.1, 0.2, 0.33333334, -7.0, 0.0, 1e15]]
+
+
+def test_numbers_of_many_vectors_are_shown_as_those_of_each():
+    chance = random.Random(20240301)
+    vectors = [single([chance.gauss(0, 1) for _ in range(length)]) for length in (3, 1, 9_000, 2, 20_000, 5)]
+    assert shortest(vectors) == [shortest([vector])[0] for vector in vectors]
+    assert all(np.array_equal(single(shown), vector) for shown, vector in zip(shortest(vectors), vectors, strict=True))
+    assert shortest([]) == []
+
+
+def test_pgvector_finds_what_was_stored_without_it(postgres_server, tmp_path, monkeypatch):
+    if not postgres_server.has_pgvector:
+        pytest.skip("this PostgreSQL has no extension pgvector (apt-get install postgresql-NN-pgvector)")
+    monkeypatch.setattr("holdfast.servers.memory.rankers.SCAN_ROWS", 16)
+    storage = Storage(tmp_path, postgres_server.emptied())
+    chance = random.Random(20240302)
+    vectors = [random_vector(chance) for _ in range(40)]
+    with monkeypatch.context() as without, serving_app(create_app, storage, Settings()) as served:
+        without.setattr(served.app.state, "ranker", Scan())
+        made = [create(served, vector) for vector in vectors]
+    with serving_app(create_app, storage, Settings()) as served:
+        assert served.ok("GET", "/health")["search"] == "pgvector"
+        assert [search(served, vector)[0][0] for vector in vectors] == made
 
 
 def test_a_vector_of_nothing_has_no_direction():

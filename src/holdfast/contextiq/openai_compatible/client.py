@@ -80,7 +80,9 @@ class OpenAICompatibleClient(ServiceClient[OpenAISettings]):
             max_tokens=max_tokens,
             response_format=None if response_format is None else dict(response_format),
         )
-        cautious = self.resilient.config.retry.model_copy(update={"replay": "when_safe"})
+        # How often and how long is up to a view, but not what for.
+        retry = self.resilient._defaults.get("retry", self.resilient.config.retry)  # noqa: SLF001
+        cautious = None if retry is None else retry.model_copy(update={"replay": "when_safe"})
         return self.post(ChatCompletion, "/chat/completions", json=new, retry=cautious, server_deduplicates=False)
 
     def create_embeddings(

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from holdfast.servers.fields import AS_IN_JSON, Number, Scope, Text
-from holdfast.servers.memory.vectors import SMALLEST_NUMBER, has_direction, shortest, single
+from holdfast.servers.memory.vectors import SMALLEST_NUMBER, has_direction, single
 
 __all__ = [
     "Changes",
@@ -41,10 +40,6 @@ def _with_direction(values: list[float]) -> list[float]:
     if not has_direction(single(values)):
         raise ValueError("has no direction: all its values are zero, or next to it")
     return values
-
-
-def _as_list(value: object) -> object:
-    return shortest(value) if isinstance(value, np.ndarray) else value
 
 
 Share = Annotated[Number, Field(ge=0, le=1)]
@@ -106,14 +101,14 @@ class _FromRow(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class Memory(_FromRow):
+class Memory(BaseModel):
     """A memory as it is."""
 
     id: UUID
     scope: dict[str, Any]
     fact: str
     topic: str | None
-    embedding: Annotated[list[float] | None, BeforeValidator(_as_list)]
+    embedding: list[float] | None
     confidence: float
     importance: float
     source_type: str

@@ -27,10 +27,12 @@ from holdfast.servers.memory.schemas import (
     RevisionPage,
 )
 from holdfast.servers.memory.tables import memories, revisions
-from holdfast.servers.memory.vectors import Vector, cosines, has_direction, single
+from holdfast.servers.memory.vectors import Vector, cosines, has_direction, shortest, single
 from holdfast.servers.removal import EXPIRED_KEPT, remove
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from holdfast.servers.db import Database
@@ -53,6 +55,8 @@ SPARE = 20
 
 Where more memories than these are as similar as the last one, to seven digits, it is open which of them are found.
 """
+
+_COLUMNS = tuple(memories.c.keys())
 
 
 async def create_memory(connection: AsyncConnection, ranker: Ranker, new: NewMemory, now: datetime) -> Memory:
@@ -77,7 +81,7 @@ async def create_memory(connection: AsyncConnection, ranker: Ranker, new: NewMem
     row = (await connection.execute(insert(memories).values(values).returning(memories))).one()
     if row.embedding_dimensions is not None:
         await ranker.keep(connection, row.seq, row.embedding)
-    return Memory.model_validate(row)
+    return _shown([row])[0]
 
 
 async def look_up_memory(connection: AsyncConnection, memory_id: UUID, now: datetime) -> Memory:
@@ -91,7 +95,7 @@ async def look_up_memory(connection: AsyncConnection, memory_id: UUID, now: date
     row = (await connection.execute(change)).one_or_none()
     if row is None:
         raise _not_found(memory_id)
-    return Memory.model_validate(row)
+    return _shown([row])[0]
 
 
 async def list_memories(
@@ -114,9 +118,9 @@ async def list_memories(
     if not include_expired:
         conditions.append(memories.c.expires_at > now)
     page = select(memories).where(*conditions).order_by(memories.c.seq.desc()).limit(limit).offset(offset)
-    found = [Memory.model_validate(row) for row in await connection.execute(page)]
+    found = (await connection.execute(page)).all()
     total = await _count(connection, memories.c.seq, conditions)
-    return MemoryPage(memories=found, total=total, limit=limit, offset=offset)
+    return MemoryPage(memories=_shown(found), total=total, limit=limit, offset=offset)
 
 
 async def search_memories(connection: AsyncConnection, ranker: Ranker, query: Query, now: datetime) -> Results:
@@ -131,10 +135,10 @@ async def search_memories(connection: AsyncConnection, ranker: Ranker, query: Qu
     candidates = await ranker.nearest(connection, wanted, conditions, query.limit + SPARE)
     found = await _ranked(connection, candidates, wanted)
     threshold = -1.0 if query.similarity_threshold is None else query.similarity_threshold
+    near = [(similarity, row) for similarity, row in found[: query.limit] if similarity >= threshold]
+    shown = _shown([row for _, row in near])
     results = [
-        Result(memory=Memory.model_validate(row), similarity_score=similarity)
-        for similarity, row in found[: query.limit]
-        if similarity >= threshold
+        Result(memory=memory, similarity_score=similarity) for (similarity, _), memory in zip(near, shown, strict=True)
     ]
     return Results(results=results, total=len(results), limit=query.limit)
 
@@ -151,7 +155,7 @@ async def change_memory(
     given = {name: getattr(changes, name) for name in changes.model_fields_set}
     reason = given.pop("change_reason", None)
     if not given and reason is None:
-        return Memory.model_validate(row)
+        return _shown([row])[0]
     values = {**given, "updated_at": now}
     if "embedding" in given:
         values.update(_embedded(given["embedding"]))
@@ -174,7 +178,7 @@ async def change_memory(
     if "embedding" in given:
         embedding = None if changed.embedding_dimensions is None else changed.embedding
         await ranker.keep(connection, changed.seq, embedding)
-    return Memory.model_validate(changed)
+    return _shown([changed])[0]
 
 
 async def delete_memory(connection: AsyncConnection, memory_id: UUID, now: datetime, *, hard: bool) -> Deleted:
@@ -226,6 +230,18 @@ async def get_revision(connection: AsyncConnection, memory_id: UUID, number: int
 async def purge_memories(database: Database, now: datetime) -> None:
     """Removes memories, with their revisions, that expired longer than `EXPIRED_KEPT` ago."""
     await remove(database, memories, memories.c.expires_at < now - EXPIRED_KEPT)
+
+
+def _shown(rows: Sequence[Row[Any]]) -> list[Memory]:
+    """Rows as the API shows them."""
+    embeddings = iter(shortest([row.embedding for row in rows if row.embedding is not None]))
+    shown = []
+    for row in rows:
+        values = dict(zip(_COLUMNS, row, strict=True))
+        if row.embedding is not None:
+            values["embedding"] = next(embeddings)
+        shown.append(Memory.model_validate(values))
+    return shown
 
 
 def _embedded(numbers: list[float] | None) -> dict[str, Any]:

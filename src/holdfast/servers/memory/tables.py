@@ -51,9 +51,13 @@ memories = Table(
     Column("deleted_at", Timestamp),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
-    Index("memories_by_user", "scope_user_id", "seq"),
-    Index("memories_by_org", "scope_org_id", "seq"),
-    Index("memories_by_agent", "scope_agent_id", "seq"),
+    # With what lists filter by, so that the memories of a scope are counted without being read.
+    Index("memories_by_user", "scope_user_id", "seq", "deleted_at", "expires_at", "topic"),
+    Index("memories_by_org", "scope_org_id", "seq", "deleted_at", "expires_at", "topic"),
+    Index("memories_by_agent", "scope_agent_id", "seq", "deleted_at", "expires_at", "topic"),
+    Index("memories_by_scope", "scope", postgresql_using="gin", postgresql_ops={"scope": "jsonb_path_ops"}).ddl_if(
+        dialect="postgresql"
+    ),
 )
 
 revisions = Table(
