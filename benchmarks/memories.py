@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from holdfast.contextiq import MemoryServiceClient
 from holdfast.servers.db import Database, database_url
+from holdfast.servers.memory.rankers import SqliteVecLoader, choose_ranker
 from holdfast.servers.memory.tables import memories
 from holdfast.servers.service import Storage
 from in_process import quiet
@@ -100,6 +101,8 @@ async def load(storage: Storage, vectors: Vectors) -> None:
         for start in range(0, len(vectors.all), AT_A_TIME):
             async with database.writing() as connection:
                 await _insert(connection, vectors, range(start, min(start + AT_A_TIME, len(vectors.all))))
+        # Where PostgreSQL has pgvector, it needs vectors of its own. A server that starts would not be waited for so long.
+        await choose_ranker(database, SqliteVecLoader())
     finally:
         await database.close()
 

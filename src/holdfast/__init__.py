@@ -7,9 +7,9 @@ Names are loaded when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from holdfast._lazy import lazily
 from holdfast._version import __version__
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ _PLACES = {
     "holdfast.exceptions": _EXCEPTIONS,
     "holdfast.http.context": "get_request_id request_context",
 }
-_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}
 
 __all__ = [
     "APIConnectionError",
@@ -111,14 +110,5 @@ __all__ = [
     "request_context",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # to type checkers the package has the names above, and no others
+    __getattr__, __dir__ = lazily(__name__, _PLACES)

@@ -46,7 +46,7 @@ import sys
 
 def test_nothing_is_loaded_for_those_who_ask_for_nothing():
     loaded = {name for name in sys.modules if name.partition(".")[0] in ("holdfast", "httpx2", "pydantic", "uvicorn")}
-    assert loaded <= {"holdfast", "holdfast._version", "holdfast.testing", "holdfast.testing.plugin"}
+    assert loaded <= {"holdfast", "holdfast._lazy", "holdfast._version", "holdfast.testing", "holdfast.testing.plugin"}
 """
 
 

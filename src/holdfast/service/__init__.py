@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from holdfast._lazy import lazily
 
 if TYPE_CHECKING:
     from holdfast.call import Call
@@ -70,16 +71,6 @@ _PLACES = {
     "holdfast.service.sending": "NULL Null RequestModel",
     "holdfast.service.settings": "BaseServiceSettings ServiceSettings",
 }
-_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # to type checkers the package has the names above, and no others
+    __getattr__, __dir__ = lazily(__name__, _PLACES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from holdfast._lazy import lazily
 
 if TYPE_CHECKING:
     from holdfast.testing.catalogue import SCENARIOS
@@ -31,25 +32,16 @@ __all__ = [
     "run_virtual",
 ]
 
-_MODULE_OF = {
-    "SCENARIOS": "holdfast.testing.catalogue",
-    "CallSpec": "holdfast.testing.scenario",
-    "Scenario": "holdfast.testing.scenario",
-    "run_async": "holdfast.testing.scenario",
-    "run_sync": "holdfast.testing.scenario",
-    "run_virtual": "holdfast.testing.scenario",
-    "FaultTransport": "holdfast.testing.transport",
-    "FaultyServer": "holdfast.testing.server",
-    "Route": "holdfast.testing.routes",
-    "Step": "holdfast.testing.scripted",
-    "VirtualClient": "holdfast.testing.virtual",
-    "VirtualClock": "holdfast.testing.clock",
-    "VirtualTime": "holdfast.testing.virtual",
+_PLACES = {
+    "holdfast.testing.catalogue": "SCENARIOS",
+    "holdfast.testing.clock": "VirtualClock",
+    "holdfast.testing.routes": "Route",
+    "holdfast.testing.scenario": "CallSpec Scenario run_async run_sync run_virtual",
+    "holdfast.testing.scripted": "Step",
+    "holdfast.testing.server": "FaultyServer",
+    "holdfast.testing.transport": "FaultTransport",
+    "holdfast.testing.virtual": "VirtualClient VirtualTime",
 }
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(module), name)
+if not TYPE_CHECKING:  # to type checkers the package has the names above, and no others
+    __getattr__, __dir__ = lazily(__name__, _PLACES)

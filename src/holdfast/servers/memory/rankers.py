@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -166,15 +167,23 @@ class Pgvector:
         except DBAPIError as error:
             logger.info("no pgvector, numpy compares embeddings instead: %s", error.orig)
             return False
-        # Memories that were stored by a server without the extension.
-        there = exists().where(_VECTORS.c.seq == memories.c.seq)
-        missing = select(memories.c.seq, memories.c.embedding).where(
-            memories.c.embedding_dimensions.is_not(None), ~there
-        )
-        rows = await connection.stream(missing)
-        async for part in rows.partitions(SCAN_ROWS):
-            await connection.execute(_KEEP, [{"seq": row.seq, "embedding": row.embedding.tolist()} for row in part])
+        await self._keep_missing(connection)
         return True
+
+    async def _keep_missing(self, connection: AsyncConnection) -> None:
+        """Keeps the embeddings of memories that were stored by a server without the extension."""
+        there = exists().where(_VECTORS.c.seq == memories.c.seq)
+        has_direction = memories.c.embedding_dimensions.is_not(None)
+        rows = await connection.stream(select(memories.c.seq, memories.c.embedding).where(has_direction, ~there))
+        # There may be very many, so numbers are not encoded one by one, as asyncpg does it.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        schema = await connection.scalar(_SCHEMA)
+        await driver.set_type_codec("vector", schema=schema, encoder=_binary, decoder=bytes, format="binary")
+        try:
+            async for part in rows.partitions(SCAN_ROWS):
+                await driver.executemany(_KEEP_MISSING, [tuple(row) for row in part])
+        finally:
+            await driver.reset_type_codec("vector", schema=schema)
 
 
 _VECTORS = table("memory_vectors", column("seq"))
@@ -189,6 +198,19 @@ _KEEP = text(
     "INSERT INTO memory_vectors (seq, embedding) VALUES (:seq, CAST(CAST(:embedding AS real[]) AS vector)) "
     "ON CONFLICT (seq) DO UPDATE SET embedding = excluded.embedding"
 )
+
+# Where another server was faster, its vector is the newer one.
+_KEEP_MISSING = "INSERT INTO memory_vectors (seq, embedding) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING"
+
+_SCHEMA = text(
+    "SELECT nspname FROM pg_type JOIN pg_namespace ON pg_namespace.oid = typnamespace "
+    "WHERE pg_type.oid = CAST('vector' AS regtype)"
+)
+
+
+def _binary(vector: Vector) -> bytes:
+    """As pgvector's `vector_recv` reads it: how many numbers, two bytes for later, the numbers."""
+    return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
 
 
 async def choose_ranker(database: Database, loader: SqliteVecLoader) -> Ranker:

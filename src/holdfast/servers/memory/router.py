@@ -31,7 +31,8 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no
 _NO_SCOPE: dict[int | str, dict[str, Any]] = {400: {"description": "No scope is given."}}
 
 
-def _ranker(request: Request) -> Ranker:
+async def _ranker(request: Request) -> Ranker:
+    # Not a plain function: FastAPI calls those in a thread.
     return cast("Ranker", request.app.state.ranker)
 
 
