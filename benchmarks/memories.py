@@ -101,7 +101,7 @@ async def load(storage: Storage, vectors: Vectors) -> None:
         for start in range(0, len(vectors.all), AT_A_TIME):
             async with database.writing() as connection:
                 await _insert(connection, vectors, range(start, min(start + AT_A_TIME, len(vectors.all))))
-        # Where PostgreSQL has pgvector, it needs vectors of its own. A server that starts would not be waited for so long.
+        # Where PostgreSQL has pgvector, it needs vectors of its own; a server that starts is not waited for so long.
         await choose_ranker(database, SqliteVecLoader())
     finally:
         await database.close()

@@ -67,7 +67,8 @@ def _resources(request: Request) -> Resources:
     return cast("Resources", request.app.state.resources)
 
 
-def _unkeyed(request: Request) -> Transactions:
+# None of these is a plain function: FastAPI calls those in a thread.
+async def _unkeyed(request: Request) -> Transactions:
     return Transactions(_resources(request))
 
 
@@ -85,7 +86,7 @@ RequestKey = Annotated[Key | None, Depends(_key)]
 """The idempotency key of a request; None if it has none."""
 
 
-def _once(request: Request, key: RequestKey) -> Transactions:
+async def _once(request: Request, key: RequestKey) -> Transactions:
     return Transactions(_resources(request), key)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, Protocol, get_origin
 
 from pydantic import ValidationError
 
@@ -15,7 +15,18 @@ from holdfast.service.pages import PagedCall, PageRequest, RefusedPages
 from holdfast.service.sending import BadParameterError
 
 if TYPE_CHECKING:
-    from holdfast.service.client import ServiceClient
+    from holdfast.client import ResilientClient
+    from holdfast.exceptions import HoldfastError
+
+
+class Describing(Protocol):
+    """A typed client, as much of one as its methods need here."""
+
+    resilient: ResilientClient
+
+    def translate(self, error: HoldfastError) -> HoldfastError:
+        """The error that users of the service see in place of `error`."""
+        ...
 
 
 def says(method: Callable[..., Any]) -> str:
@@ -31,7 +42,7 @@ def described(method: Callable[..., Any]) -> Callable[..., Any]:
     paged = says(method) == "PagedCall"
 
     @functools.wraps(method)
-    def checked(self: ServiceClient[Any], *args: Any, **kwargs: Any) -> Any:
+    def checked(self: Describing, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
         except (ValidationError, BadParameterError) as error:
