@@ -144,5 +144,5 @@ def test_a_setting_of_the_memory_client_that_is_wrong_is_named(tmp_path, monkeyp
         pass
     monkeypatch.delenv("MEMORY_SERVICE_TIMEOUT")
     monkeypatch.setenv("MEMORY_SERVICE_URL", "nonsense")
-    with pytest.raises(Exception, match="client of the Memory service"), serving_crews(Storage(tmp_path)):
+    with pytest.raises(Exception, match="MEMORY_SERVICE_URL"), serving_crews(Storage(tmp_path)):
         pass
