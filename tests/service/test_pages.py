@@ -276,14 +276,15 @@ def test_a_page_that_fails_ends_the_walk_with_its_error(ahead, colour):
     assert seen == list(range(6))
 
 
-def test_every_page_has_its_own_deadline():
+def test_every_page_has_its_own_deadline(holdfast_clock):
     def slow(request: httpx2.Request) -> Step:
-        return Step(json={"items": [pet(0)], "total": 4}, delay=0.03)
+        return Step(json={"items": [pet(0)], "total": 4}, delay=0.3)
 
     client = Pets(transport=FaultTransport(slow))
-    assert len(walked(client.list_pets(Offset()).with_options(deadline=0.1), "async")) == 4
+    assert len(walked(client.list_pets(Offset()).with_options(deadline=1.0), "async")) == 4
+    assert holdfast_clock.elapsed == pytest.approx(1.2)
     with pytest.raises(DeadlineExceededError):
-        walked(client.list_pets(Offset()).with_options(deadline=0.01), "async")
+        walked(client.list_pets(Offset()).with_options(deadline=0.1), "async")
 
 
 @pytest.mark.parametrize(
