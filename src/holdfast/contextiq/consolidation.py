@@ -13,6 +13,7 @@ from uuid import UUID
 from holdfast.contextiq.client import MemoryServiceClient
 from holdfast.contextiq.exceptions import concerns_all, refused, stopped
 from holdfast.contextiq.models import Memory
+from holdfast.contextiq.result import WorkResult
 from holdfast.contextiq.similarity import Candidate, Likeness
 from holdfast.exceptions import HoldfastError, NotFoundError
 
@@ -46,7 +47,7 @@ class ConsolidationFailure:
 
 
 @dataclass(slots=True)
-class ConsolidationResult:
+class ConsolidationResult(WorkResult):
     """What became of the memories.
 
     Attributes:
@@ -60,15 +61,6 @@ class ConsolidationResult:
     merged: list[Merged] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: list[ConsolidationFailure] = field(default_factory=list)
-
-    def raise_for_failures(self) -> None:
-        """Does nothing if nothing failed.
-
-        Raises:
-            ExceptionGroup: of the causes of all failures.
-        """
-        if self.failed:
-            raise ExceptionGroup(str(self), [one.error for one in self.failed])
 
     def __str__(self) -> str:
         removed = sum(len(one.removed) for one in self.merged)

@@ -20,6 +20,7 @@ from holdfast.contextiq.exceptions import concerns_all, refused, stopped
 from holdfast.contextiq.extraction import ExtractionEngine, Fact
 from holdfast.contextiq.models import Event, Memory
 from holdfast.contextiq.remembered import Remembered, same_text
+from holdfast.contextiq.result import WorkResult
 from holdfast.exceptions import HoldfastError
 
 __all__ = ["GenerationFailure", "GenerationRequest", "GenerationResult", "MemoryGenerationProcessor", "VectorStore"]
@@ -68,7 +69,7 @@ class GenerationFailure:
 
 
 @dataclass(slots=True)
-class GenerationResult:
+class GenerationResult(WorkResult):
     """What became of a session.
 
     Attributes:
@@ -86,15 +87,6 @@ class GenerationResult:
     created: list[Memory] = field(default_factory=list)
     skipped: list[Fact] = field(default_factory=list)
     failed: list[GenerationFailure] = field(default_factory=list)
-
-    def raise_for_failures(self) -> None:
-        """Does nothing if nothing failed.
-
-        Raises:
-            ExceptionGroup: of the causes of all failures.
-        """
-        if self.failed:
-            raise ExceptionGroup(str(self), [one.error for one in self.failed])
 
     def __str__(self) -> str:
         return (

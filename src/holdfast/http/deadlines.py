@@ -80,10 +80,12 @@ class DeadlineTable:
         self.next = FOREVER
 
     def _sweep(self) -> None:
-        now = monotonic()
         self._timer = None
-        self.next = FOREVER
-        following = FOREVER
+        self.cut(monotonic())
+
+    def cut(self, now: float) -> None:
+        """Cuts what is late, and sets the timer for what is next."""
+        self.next = following = FOREVER
         for it, (task, _) in self.busy.items():
             if it in self.expired:
                 continue

@@ -184,18 +184,7 @@ class _Deadlines(DeadlineTable):
 
     def _sweep(self) -> None:
         self._mark = None
-        self.next = following = FOREVER
-        now = self._clock.now()
-        for it, (task, _) in self.busy.items():
-            if it in self.expired:
-                continue
-            if it.deadline <= now:
-                self.expired.add(it)
-                task.cancel()
-            elif it.deadline < following:
-                following = it.deadline
-        if following < FOREVER:
-            self.arm(following)
+        self.cut(self._clock.now())
 
     def close_timer(self) -> None:
         """Takes the timer back."""
