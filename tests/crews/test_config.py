@@ -185,3 +185,8 @@ def test_unpickled_settings_take_the_secret_of_where_they_are(monkeypatch: pytes
 
 def test_a_secret_may_be_given() -> None:
     assert CrewClientConfig(api_secret_key=SECRET * 2).api_secret_key != CrewClientConfig().api_secret_key  # type: ignore[arg-type]  # pydantic makes a SecretStr of it
+
+
+def test_a_url_in_place_of_the_settings_is_told_what_to_write():
+    with pytest.raises(TypeError, match=r"CrewClientConfig\(url=\.\.\.\), not 'http://127\.0\.0\.1:8001'"):
+        CrewClient("http://127.0.0.1:8001")  # type: ignore[arg-type]

@@ -51,6 +51,7 @@ class CrewClient(ServiceClient[CrewClientConfig]):
 
     Raises:
         pydantic.ValidationError: a setting is wrong; it is also a ValueError.
+        TypeError: `config` is none.
         SigningKeyError: the secret is missing or short, in production; it is also a ValueError.
     """
 
@@ -64,6 +65,9 @@ class CrewClient(ServiceClient[CrewClientConfig]):
         observers: tuple[Observer, ...] | list[Observer] = (),
     ) -> None:
         config = CrewClientConfig() if config is None else config
+        given: object = config
+        if not isinstance(given, CrewClientConfig):
+            raise TypeError(f"config must be a CrewClientConfig, such as CrewClientConfig(url=...), not {given!r:.100}")
         if auth is None:
             auth = internal_auth(config.api_secret_key, environment=config.environment)
         super().__init__(config, auth=auth, http_client=http_client, transport=transport, observers=observers)
