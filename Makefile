@@ -7,11 +7,12 @@ PINS := requirements/dev.txt
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint format bench mutants docs pins clean
+.PHONY: help venv demo test test-all coverage lint format bench mutants docs pins clean
 
 help:
 	@echo "make demo      bare httpx2, a stack glued by hand and Holdfast against failing servers"
-	@echo "make test      the tests, with branch coverage"
+	@echo "make test      the tests"
+	@echo "make coverage  the tests, and which branches of the package none of them takes"
 	@echo "make test-all  the tests on each of Python $(VERSIONS) that is installed"
 	@echo "make lint      ruff, mypy, pyright on what users see, and the import rules"
 	@echo "make format    let ruff format and mend what it can"
@@ -35,6 +36,10 @@ demo: .venv/.ready
 	@.venv/bin/holdfast demo
 
 test: .venv/.ready
+	@.venv/bin/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+# Apart from the tests: measuring every server that they start takes as long as running them.
+coverage: .venv/.ready
 	@.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --cov --cov-report=term $(ARGS)
 
 test-all:

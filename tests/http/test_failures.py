@@ -172,7 +172,14 @@ def test_field_errors_of_a_fastapi_422(colour: Colour, server: Loopback) -> None
     }
     assert len(error.validation_errors) == 7
     assert not error.may_have_executed
+    assert "(pet.name: Field required; limit: should be an integer; limit: " in str(error)
     assert pickle.loads(pickle.dumps(error)).field_errors == error.field_errors
+
+
+def test_a_field_called_like_a_part_of_the_request(colour: Colour, server: Loopback) -> None:
+    server.default = json_answer(422, '{"detail": [{"loc": ["body", "path", "query"], "msg": "is empty"}]}')
+    error = colour.error(colour.client(server.url).post("/x", json={}), InvalidRequestError)
+    assert error.field_errors == {"path.query": ["is empty"]}
 
 
 @pytest.mark.parametrize(

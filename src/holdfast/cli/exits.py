@@ -25,7 +25,7 @@ class Exit(IntEnum):
 EXIT_CODES = """\
 [bold]Exit codes[/bold]
   0    all went well
-  1    the server answered with an error status, or --strict found warnings
+  1    the server answered with an error status, servers could not be started, or --strict found warnings
   2    bad input: an argument, a file, or settings that cannot be used
   3    no usable answer: connection, TLS, timeout, a body that broke off
   4    the deadline passed

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from holdfast.cli.exits import Exit
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,6 +58,7 @@ def serve(
     """Start the reference servers, one port each, and serve until SIGTERM or Ctrl-C."""
     from holdfast.servers.app import ServeOptions, ServerStartError, check_ports
     from holdfast.servers.app import serve as run
+    from holdfast.servers.service import SettingsError
 
     texts = fault or []
     if texts and not faults:
@@ -65,7 +68,7 @@ def serve(
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _stop(f"cannot use the data directory {data_dir}: {error.strerror}")
+        _stop(f"cannot use the data directory {data_dir}: {error.strerror}", Exit.BAD_INPUT)
     options = ServeOptions(host, data_dir, database_url, port_offset=port_offset, faults=faults, rules=rules)
     try:
         if reload:
@@ -74,7 +77,7 @@ def serve(
         else:
             run(options, lambda line: print(line, flush=True))
     except ServerStartError as error:
-        _stop(str(error))
+        _stop(str(error), Exit.BAD_INPUT if isinstance(error, SettingsError) else Exit.FAILED)
 
 
 def _read_rules(texts: Sequence[str]) -> tuple[AnyRule, ...]:
@@ -108,7 +111,7 @@ def _serve_reloading(options: ServeOptions, faults: Sequence[str]) -> None:
     )
 
 
-def _stop(message: str) -> NoReturn:
+def _stop(message: str, code: Exit) -> NoReturn:
     for line in message.splitlines():
         print(f"holdfast serve: {line}", file=sys.stderr)
-    raise typer.Exit(1)
+    raise typer.Exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -126,6 +126,8 @@ class Failures:
             facts["retry_after"] = outcome.retry_after
         if outcome.status:
             facts["status_code"] = outcome.status
+        if stop.spent and stop.attempts > 1:
+            facts["retries_spent"] = True
         if response is not None:
             narrowed = ex.narrow(cls, cls, httpx2.HTTPStatusError)
             return narrowed(message, response=response, **facts, **details)
@@ -197,6 +199,8 @@ class Failures:
         elif stop.may_have_executed and not job.idempotent:
             parts.append("The server may have executed it")
         hint = next((text for known, text in _HINTS.items() if issubclass(cls, known)), "")
+        if stop.reason is Reason.CANNOT_WAIT:
+            hint = ""  # why it must not says what to do
         text = ". ".join(part.rstrip(".") for part in parts) + f". Request id {job.id}."
         return f"{text} {hint}".rstrip()
 
@@ -239,7 +243,7 @@ def _detail(reply: Any, secrets: list[str]) -> str:
         value = body.get(name)
         if isinstance(value, str) and value:
             return _one_line(value, secrets)
-    return ""
+    return _one_line("; ".join(f"{field}: {said}" for field, said in _problems(body)), secrets)
 
 
 def _one_line(text: str, secrets: list[str]) -> str:
@@ -252,15 +256,22 @@ def _one_line(text: str, secrets: list[str]) -> str:
 def _validation(response: httpx2.Response) -> dict[str, Any]:
     """Messages by field from a 422 of FastAPI's shape: ``{"detail": [{"loc": [...], "msg": ...}, ...]}``."""
     body = _json(response)
-    listed = body.get("detail") if isinstance(body, dict) else None
-    if not isinstance(listed, list):
+    if not isinstance(body, dict) or not isinstance(body.get("detail"), list):
         return {}
     fields: dict[str, list[str]] = {}
-    for item in listed:
+    for field, said in _problems(body):
+        fields.setdefault(field, []).append(said)
+    return {"field_errors": fields, "validation_errors": body["detail"]}
+
+
+def _problems(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Field and message of each problem that an answer of FastAPI's shape lists."""
+    listed = body.get("detail")
+    for item in listed if isinstance(listed, list) else ():
         if isinstance(item, dict) and isinstance(item.get("loc"), list):
-            path = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "header")]
-            fields.setdefault(".".join(path) or "body", []).append(str(item.get("msg", "invalid")))
-    return {"field_errors": fields, "validation_errors": listed}
+            # Only the first says in which part of the request it is: a field of the body may be called "path".
+            path = item["loc"][1:] if item["loc"][:1] in (["body"], ["query"], ["path"], ["header"]) else item["loc"]
+            yield ".".join(map(str, path)) or "body", str(item.get("msg", "invalid"))
 
 
 def _json(reply: Any) -> Any:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from holdfast.servers.containment import SQL_FUNCTION, sql_contains
-from holdfast.servers.service import ServerStartError, Storage
+from holdfast.servers.service import ServerStartError, SettingsError, Storage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -57,7 +57,7 @@ def database_url(storage: Storage, service: str) -> URL:
     """Where a service keeps its data.
 
     Raises:
-        ServerStartError: the URL is not one of PostgreSQL.
+        SettingsError: the URL is not one of PostgreSQL.
     """
     if storage.database_url is None:
         return URL.create("sqlite+aiosqlite", database=str(storage.data_dir / f"{service}.db"))
@@ -65,9 +65,9 @@ def database_url(storage: Storage, service: str) -> URL:
         url = make_url(storage.database_url)
     except ArgumentError as error:
         # The text may hold a password, so it is not repeated.
-        raise ServerStartError("--database-url is no URL; write postgresql://user:password@host:5432/name") from error
+        raise SettingsError("--database-url is no URL; write postgresql://user:password@host:5432/name") from error
     if url.drivername not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        raise ServerStartError(
+        raise SettingsError(
             f"--database-url: {url.drivername!r} is not supported; write postgresql://user:password@host:5432/name, "
             "or leave it out for SQLite in the data directory"
         )

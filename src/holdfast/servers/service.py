@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-__all__ = ["ServerStartError", "Service", "Storage", "read_settings"]
+    from holdfast.servers.pages import Asset
+
+__all__ = ["ServerStartError", "Service", "SettingsError", "Storage", "read_settings"]
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 class ServerStartError(Exception):
     """The servers cannot be started; the message is for people, a line for each problem."""
+
+
+class SettingsError(ServerStartError):
+    """Because of what they were told: an argument, an environment variable, or what one of these points at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Service:
         lifespan: what surrounds the serving, such as an open database; entered before the first request, left after the
             last. Entering it may raise `ServerStartError`.
         meet: told the URLs of all services that are served together, by name, before the lifespan is entered.
+        page: files of a page of its own, by path; the one at `/` is shown in place of the page about the port.
     """
 
     name: str
@@ -53,17 +60,18 @@ class Service:
     app: ASGIApp
     lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
     meet: Callable[[Mapping[str, str]], None] = lambda _: None
+    page: Mapping[str, Asset] = field(default_factory=dict)
 
 
 def read_settings(kind: type[SettingsT]) -> SettingsT:
     """Settings from the environment.
 
     Raises:
-        ServerStartError: some cannot be used; names each environment variable.
+        SettingsError: some cannot be used; names each environment variable.
     """
     try:
         return kind()
     except ValidationError as error:
         prefix = kind.model_config.get("env_prefix", "")
         lines = [f"{prefix}{entry['loc'][0]}".upper() + f": {entry['msg']}" for entry in error.errors()]
-        raise ServerStartError("\n".join(lines)) from error
+        raise SettingsError("\n".join(lines)) from error

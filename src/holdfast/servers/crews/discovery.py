@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.servers.crews.registry import DECORATED, CrewRegistrationError, Registry
-from holdfast.servers.service import ServerStartError
+from holdfast.servers.service import SettingsError
 
 __all__ = ["GROUP", "discover"]
 
@@ -42,18 +42,18 @@ def discover(registry: Registry, modules: str) -> None:
             an entry point that is broken may be anybody's, so it is a warning.
 
     Raises:
-        ServerStartError: a module or crew that was named cannot be used.
+        SettingsError: a module or crew that was named cannot be used.
     """
     for text in filter(None, map(str.strip, modules.split(","))):
         try:
             _add_named(registry, text)
         except (Exception, SystemExit) as error:
-            raise ServerStartError(f"{VARIABLE}: {text}: {_said(error)}") from error
+            raise SettingsError(f"{VARIABLE}: {text}: {_said(error)}") from error
     for one in DECORATED:
         try:
             registry.add(one.name, one.target, one.description)
         except CrewRegistrationError as error:
-            raise ServerStartError(f"a crew cannot be registered: {error}") from error
+            raise SettingsError(f"a crew cannot be registered: {error}") from error
     for point in sorted(entry_points(group=GROUP), key=lambda found: (found.name, found.value)):
         try:
             registry.add(point.name, point.load())

@@ -12,7 +12,7 @@ from holdfast.servers.crews.discovery import discover
 from holdfast.servers.crews.memory_maker import NAME, MemoryMaker
 from holdfast.servers.crews.registry import Registry
 from holdfast.servers.executions import Executions
-from holdfast.servers.service import ServerStartError, read_settings
+from holdfast.servers.service import SettingsError, read_settings
 from holdfast.servers.tokens import InternalTokens
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class CrewsServer:
         environment: from the variable `ENVIRONMENT`.
 
     Raises:
-        ServerStartError: the secret is missing or short in production, a crew or a setting cannot be used.
+        SettingsError: the secret is missing or short in production, a crew or a setting cannot be used.
     """
 
     executions: Executions
@@ -75,7 +75,7 @@ class CrewsServer:
             # A secret that no token can be signed with, such as a public key, can check none.
             internal_auth(key)
         except SigningKeyError as error:
-            raise ServerStartError(str(error)) from error
+            raise SettingsError(str(error)) from error
         self.tokens = InternalTokens(key, SCOPES)
         self._memory_maker = MemoryMaker()
         self.registry.add(NAME, self._memory_maker)
@@ -90,7 +90,7 @@ class CrewsServer:
         """What surrounds the serving.
 
         Raises:
-            ServerStartError: the Memory service's settings cannot be used.
+            SettingsError: the Memory service's settings cannot be used.
         """
         settings = self._settings
         self.executions = Executions(app.state.resources, limit=settings.max_concurrency, lease=settings.lease_seconds)
@@ -111,7 +111,7 @@ class CrewsServer:
         try:
             return MemoryServiceClient(settings=settings, auth=auth)
         except ValueError as error:
-            raise ServerStartError(f"the client of the Memory service cannot be made: {error}") from error
+            raise SettingsError(f"the client of the Memory service cannot be made: {error}") from error
 
     def health(self, _: FastAPI) -> Mapping[str, object]:
         """What the health answer says of crews."""
