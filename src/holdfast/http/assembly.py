@@ -33,12 +33,13 @@ from holdfast.http.content import BodyLimitError, read, read_sync, with_content
 from holdfast.http.cookies import OriginJar
 from holdfast.http.drive_async import Owner
 from holdfast.http.failures import Failures
+from holdfast.http.given import BadRequest
 from holdfast.http.ids import RequestIds
 from holdfast.http.options import ON_CALL, check_cached, check_defaults, merged
 from holdfast.http.origins import BadURL, Origins
 from holdfast.http.prepared import Prepared, describe
 from holdfast.http.redirects import Redirects
-from holdfast.http.requests import BadRequest, Composer
+from holdfast.http.requests import Composer
 from holdfast.http.runtime import Runtime
 from holdfast.http.stored import Storage, thaw
 from holdfast.http.streams import guarded
@@ -135,7 +136,7 @@ class Assembly:
             deadline_header=config.send_deadline_header,
             circuit=breaker.key,
         )
-        self.composer.carrier = ClientCarrier(self.composer.job, self.pipeline.call, self.failures, now)
+        self.composer.policies.carrier = ClientCarrier(self.composer.job, self.pipeline.call, self.failures, now)
         _assemblies.add(self)
 
     # What a call is sent by

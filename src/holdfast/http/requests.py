@@ -6,31 +6,27 @@ Everything that can be wrong with a request is found here, before anything is se
 from __future__ import annotations
 
 import json as jsonlib
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import httpx2
 
-from holdfast.auth.provider import Authentication, AuthProvider, Carrier
 from holdfast.core.deadline import longest
 from holdfast.core.effects import FOREVER, Job
-from holdfast.core.ports import Authenticator, CacheUse, KnownUse, Plan
+from holdfast.core.ports import CacheUse, KnownUse, Plan
 from holdfast.core.replay import IDEMPOTENT
-from holdfast.http.auths import HttpxAuth, as_auth
 from holdfast.http.bodies import MultipartBody, body_of, rewindable_files
 from holdfast.http.context import serving
 from holdfast.http.cookies import OriginJar
-from holdfast.http.identity import Selector, identity_of
+from holdfast.http.given import BAD_VALUE, BadRequest, check_framing, checked_method, given_headers, set_default
+from holdfast.http.identity import Selector
 from holdfast.http.ids import RequestIds
-from holdfast.http.options import ON_CALL, seconds_of
+from holdfast.http.options import ON_CALL
 from holdfast.http.origins import Origins, Target
+from holdfast.http.policies import CallPolicies
 from holdfast.parts import CacheConfig
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"})
 _KEYED_METHODS = frozenset({"POST", "PATCH"})
 _TTL = frozenset({"cache_ttl"})
@@ -45,14 +41,6 @@ _Plain: TypeAlias = tuple[str, str | httpx2.URL, bool, float | None]
 
 _new_job = Job.__new__
 _dumps = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-class BadRequest(ValueError):
-    """A request that cannot be built. `field` names the argument at fault."""
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 class CallContext:
@@ -94,11 +82,10 @@ class Composer:
         caches: whether calls use the cache that do not ask for it.
         uses: how the calls without options but a `cache_ttl` use the cache that were made before. Empty as soon as
             there are cookies.
-        carrier: what providers of credentials send their own requests by; set before the first call.
+        policies: of its calls.
         id_is_key: whether a caller who gives a `request_id` vouches that the server deduplicates by it.
     """
 
-    carrier: Carrier
     id_is_key: bool = True
 
     def __init__(
@@ -132,10 +119,9 @@ class Composer:
         self._cap = cap
         self._follow = follow_redirects
         self._deduplicates = server_deduplicates
-        self._cache = cache
-        self.caches = cache.default_ttl is not None or cache.from_response
+        self.policies = CallPolicies(plan, cache, jar, auth)
+        self.caches = self.policies.caches
         self._jar = jar
-        self._auth = auth
         self._params = params or None
         self._deadline_header = deadline_header.encode("ascii") if deadline_header else None
         self._circuit = circuit
@@ -155,7 +141,7 @@ class Composer:
             BadURL: a URL that cannot, or must not, be requested.
         """
         if method not in _METHODS:
-            method = _checked_method(method)
+            method = checked_method(method)
         target = self.origins.target(url)
         if options and not target.own and ON_CALL in options:
             given_here = options[ON_CALL]
@@ -170,7 +156,7 @@ class Composer:
         given: list[tuple[bytes, bytes]] | None = None
         if options:
             if options.get("headers"):
-                given = _given_headers(options["headers"])
+                given = given_headers(options["headers"])
                 names = {name.lower() for name, _ in given}
                 headers = [pair for pair in headers if pair[0].lower() not in names]
                 headers += given
@@ -184,9 +170,9 @@ class Composer:
         elif options:
             body = self._plain_body(headers, options)
         if given:
-            _check_framing(given, body)
+            check_framing(given, body)
         if not body and method in _KEYED_METHODS | {"PUT"} and body.__class__ is bytes:
-            _set_default(headers, b"Content-Length", b"0")
+            set_default(headers, b"Content-Length", b"0")
         route = target.routes.get(method)
         if route is None:
             route = target.routes[method] = f"{method} {target.path}"
@@ -210,10 +196,10 @@ class Composer:
         if stream:
             job.stream = True
             job.cap = None
-        if options or self._auth is not None:
-            self._apply(job, options)
+        if options or self.policies.auth is not None:
+            self.policies.apply(job, options)
         if method == "GET" and not stream and (self.caches or "cache_ttl" in options):
-            job.cache = self._cache_use(job, target, options, given)
+            job.cache = self.policies.cache_use(job, target, options, given)
         special = (job.auth, job.cache, job.circuit, job.announce, job.plan.retry.retry_if)
         job.plain = not stream and all(one is None for one in special)
         if not stream and self._plain and not self._jar.filled and (not options or options.keys() == _TTL):
@@ -314,8 +300,8 @@ class Composer:
                 body = _dumps(value).encode("utf-8")
             except (TypeError, ValueError, RecursionError) as error:
                 raise BadRequest(f"json cannot be encoded: {error}", "json") from None
-            _set_default(headers, b"Content-Length", b"%d" % len(body))
-            _set_default(headers, b"Content-Type", b"application/json")
+            set_default(headers, b"Content-Length", b"%d" % len(body))
+            set_default(headers, b"Content-Type", b"application/json")
             return body
         content = options.get("content")
         if content is None:
@@ -325,7 +311,7 @@ class Composer:
         except UnicodeError:
             raise BadRequest("content cannot be encoded as UTF-8", "content") from None
         if body:
-            _set_default(headers, b"Content-Length", b"%d" % len(body))
+            set_default(headers, b"Content-Length", b"%d" % len(body))
         return body
 
     def _encoded(
@@ -365,7 +351,7 @@ class Composer:
                 body = request.content
         except Exception as error:
             raise BadRequest(f"the request cannot be encoded: {type(error).__name__}: {error}") from None
-        if _BAD_VALUE.search(request.headers.get("cookie", "").encode("latin-1", "replace")):
+        if BAD_VALUE.search(request.headers.get("cookie", "").encode("latin-1", "replace")):
             raise BadRequest("the cookies contain a control character or outer space", "cookies")
         return target, request.headers.raw, body
 
@@ -378,129 +364,20 @@ class Composer:
             return merged
         return cookies
 
-    def _apply(self, job: Job, options: Mapping[str, Any]) -> None:
-        """The options that change the policies of the call."""
-        auth = options.get("auth", self._auth if job.context.target.own else None)
-        if auth is not None:
-            job.auth = self._authenticator(job, auth)
-        if "timeout" in options:
-            job.timeouts = seconds_of(options["timeout"])
-            job.longest = longest(job.timeouts)
-        if "deadline" in options:
-            job.patience = FOREVER if options["deadline"] is None else options["deadline"]
-        if "follow_redirects" in options:
-            job.follow = options["follow_redirects"]
-        if "retry" in options:
-            job.plan = self._plan_for(options["retry"])
-
-    def _authenticator(self, job: Job, auth: Any) -> Authenticator:
-        if isinstance(auth, AuthProvider):
-            if not job.context.target.own:
-                where = f"{job.key} is another: pass a header to that call, or make a client for it"
-                raise BadRequest(f"the credentials of {auth!r} are for the origin of base_url, and {where}", "auth")
-            return Authentication(auth, self.carrier)
-        try:
-            return HttpxAuth(as_auth(auth), job)
-        except TypeError as error:
-            raise BadRequest(str(error), "auth") from None
-
-    def _plan_for(self, retry: Any) -> Plan:
-        """The client's plan with another retry policy."""
-        if retry is None:
-            return Plan(replace(self._plan.retry, max_attempts=1), self._plan.slot_wait, self._plan.token_wait)
-        return Plan(retry.policy(), self._plan.slot_wait, self._plan.token_wait)
-
     def _announce(self, job: Job, left: float) -> None:
         """Sends the seconds that are left on to the server, so that it need not work in vain."""
         name = self._deadline_header or b""
         job.headers = [pair for pair in job.headers if pair[0] != name]
         job.headers.append((name, b"%.3f" % max(left, 0.0)))
 
-    # The cache
-
-    def _cache_use(
-        self, job: Job, target: Target, options: Mapping[str, Any], given: list[tuple[bytes, bytes]] | None
-    ) -> CacheUse | None:
-        settings = self._cache
-        ttl = options.get("cache_ttl")
-        if ttl is None:
-            ttl = settings.default_ttl
-            if ttl is None and not settings.from_response:
-                return None
-        if ttl is not None and ttl <= 0:
-            return None
-        identity = options.get("cache_identity")
-        if identity is None:
-            if options.get("cookies") or (self._jar.filled and target.own):
-                return None
-            identity = identity_of(given) if given is not None else ""
-            if identity is None:
-                return None
-            if job.auth is not None:
-                if job.auth.identity is None:
-                    return None
-                identity = f"{identity}+{job.auth.identity}"
-        else:
-            identity = f"={identity}"
-        return CacheUse(
-            (job.key, target.url.raw_path, identity),
-            target.path,
-            Selector(job.headers),
-            ttl,
-            settings.stale_while_revalidate,
-            settings.stale_if_error,
-            frozenset(options.get("tags", ())),
-        )
-
-
-def _given_headers(headers: Any) -> list[tuple[bytes, bytes]]:
-    try:
-        pairs: list[tuple[bytes, bytes]] = httpx2.Headers(headers).raw
-    except (TypeError, ValueError, AttributeError) as error:
-        # A UnicodeEncodeError shows what it could not encode, which may be a secret.
-        why = "names and values must be ASCII" if isinstance(error, UnicodeError) else str(error)
-        raise BadRequest(f"headers cannot be encoded: {why}", "headers") from None
-    for name, value in pairs:
-        if not _TOKEN.fullmatch(name):
-            raise BadRequest(f"header name {name.decode('latin-1')!r} contains characters it must not", "headers")
-        if _BAD_VALUE.search(value):
-            shown = name.decode("ascii")
-            raise BadRequest(f"the value of header {shown!r} contains a control character or outer space", "headers")
-    return pairs
-
-
-def _check_framing(given: list[tuple[bytes, bytes]], body: Any) -> None:
-    """Refuses headers about the length of the body that contradict the body (RFC 9112, section 6)."""
-    for name, value in given:
-        lower = name.lower()
-        if lower == b"transfer-encoding":
-            raise BadRequest("header 'Transfer-Encoding' is set by the client, as the body needs it", "headers")
-        fits = value == b"%d" % len(body) if isinstance(body, bytes) else value.isdigit()
-        if lower == b"content-length" and not fits:
-            raise BadRequest("header 'Content-Length' is not the length of the body", "headers")
-
-
-def _checked_method(method: Any) -> str:
-    if not isinstance(method, str) or not _TOKEN.fullmatch(method.encode("ascii", "replace")):
-        raise BadRequest(f"method must be a token such as 'GET', not {method!r}", "method")
-    return method.upper()
-
-
-def _set_default(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
-    lower = name.lower()
-    for known, _ in headers:
-        if known.lower() == lower:
-            return
-    headers.append((name, value))
-
 
 def _pass_on(headers: list[tuple[bytes, bytes]]) -> None:
     """Adds what travels on from the request that is being served, if one is."""
     current = serving.get()
     if current is not None:
-        _set_default(headers, b"X-Correlation-ID", current[0].encode("ascii"))
+        set_default(headers, b"X-Correlation-ID", current[0].encode("ascii"))
         if current[1] is not None:
-            _set_default(headers, b"traceparent", current[1].encode("ascii"))
+            set_default(headers, b"traceparent", current[1].encode("ascii"))
 
 
 def _is_stream(content: Any) -> bool:
