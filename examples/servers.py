@@ -22,6 +22,7 @@ class Servers:
     crews: str
     sessions: str
     memory: str
+    integration: str
 
 
 @contextmanager
@@ -67,7 +68,12 @@ def reference_servers(*options: str, **environment: str) -> Iterator[Servers]:
 
 def _at(offset: int) -> Servers:
     first = f"http://127.0.0.1:{8001 + offset}"
-    return Servers(crews=first, sessions=first, memory=f"http://127.0.0.1:{8002 + offset}")
+    return Servers(
+        crews=first,
+        sessions=first,
+        memory=f"http://127.0.0.1:{8002 + offset}",
+        integration=f"http://127.0.0.1:{8005 + offset}/api",
+    )
 
 
 def _reachable(offset: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ from unittest import mock
 import httpx2
 import pytest
 
-from holdfast import ClientClosedError, ResilientClient, ServerError, create_resilient_client
+from holdfast import ClientClosedError, RateLimitError, ResilientClient, ServerError, create_resilient_client
 from holdfast.testing import FaultTransport, Step
 from tests.support.wire import Background, Received, answer, config, echo, in_loop, scripted, serve, until, wait_until
 from tests.support.wire_extras import authority, forward, serve_http2
@@ -269,6 +269,34 @@ def test_what_does_not_fit_is_refused_at_once(arguments: dict[str, Any], message
 
 
 # Views
+
+
+def test_the_rate_limiter_can_be_looked_at() -> None:
+    limit = {
+        "rate": 10.0,
+        "period": 60.0,
+        "adaptive": True,
+        "key": lambda method, _: method if method == "POST" else None,
+    }
+    settings = config(NOWHERE, rate_limit=limit, retry={"max_attempts": 1})
+    script = {"POST /": Step(429, headers={"Retry-After": "30"}), "GET /": 200}
+    with ResilientClient(settings, transport=FaultTransport(script)) as client:
+        with pytest.raises(RateLimitError):
+            client.post("/").result()
+        assert client.get("/").result().status_code == 200
+        own, posts = client.rate_limiter, client.rate_limiter_of(NOWHERE, "writes")
+        assert (own.rate, own.retry_after, own.refusals) == (10.0, 0.0, 0)
+        assert (posts.rate, posts.refusals) == (5.0, 1) and 29.0 < posts.retry_after <= 30.0
+    assert ResilientClient(config(NOWHERE)).rate_limiter.rate is None
+
+
+def test_the_cache_can_be_looked_at() -> None:
+    settings = config(NOWHERE, cache={"max_entries": 1})
+    with ResilientClient(settings, transport=FaultTransport(200)) as client:
+        for path in ("/a", "/a", "/b"):
+            client.get(path, cache_ttl=60.0).result()
+        cache = client.cache
+        assert (len(cache), cache.hits, cache.misses, cache.evictions) == (1, 1, 2, 1)
 
 
 @in_loop

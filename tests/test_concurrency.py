@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from holdfast import PoolTimeoutError, ResilientClient
+from holdfast import CircuitBreaker, PoolTimeoutError, ResilientClient, get_request_id
 from holdfast.testing import FaultTransport, Step
 from tests.support.wire import Background, Received, answer, config, echo, in_loop, serve, until, wait_until
 
@@ -499,6 +499,26 @@ async def test_timeouts_of_the_caller_are_cancellations() -> None:
             task.cancel()
             await asyncio.wait([task])
             assert leaks(client) == {}
+
+
+def test_the_probe_of_a_breaker_and_the_ids_of_a_parent_are_not_those_of_its_child():
+    now = [0.0]
+    breaker = CircuitBreaker(1, 30.0, clock=lambda: now[0])
+    with contextlib.suppress(OSError), breaker:
+        raise OSError("down")
+    now[0] = 30.0
+
+    def child() -> list[str]:
+        with breaker:  # the place of the parent's probe is free
+            pass
+        return [breaker.state, get_request_id()]
+
+    get_request_id()
+    with breaker:
+        state, made = joined(*forked(child))
+        assert breaker.state == "half_open"
+    assert (state, breaker.state) == ("closed", "closed")
+    assert made.rpartition("-")[0] != get_request_id().rpartition("-")[0]
 
 
 # Memory

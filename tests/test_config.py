@@ -76,6 +76,7 @@ DEFAULTS: dict[type[Part], dict[str, object]] = {
         "min_rate": None,
         "max_rate": None,
         "pace_from_headers": True,
+        "key": None,
     },
     CacheConfig: {
         "default_ttl": None,

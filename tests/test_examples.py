@@ -54,6 +54,27 @@ def test_a_conversation_becomes_memory(tmp_path, request, alone):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with servers"])
+def test_services_become_a_workflow(tmp_path, request, alone):
+    env = {} if alone else {OFFSET: str(request.getfixturevalue("servers").offset)}
+    said = run("document_workflow.py", tmp_path, **env)
+    assert "Before anything is registered: steps.0.service, steps.1.service are wrong" in said
+    events = [line.split() for line in said.split("One document:")[1].split("Many documents")[0].splitlines()[1:-1]]
+    assert events == [
+        ["execution.created"],
+        ["execution.started"],
+        ["step.started", "extract-text"],
+        ["step.completed", "extract-text"],
+        ["step.started", "find-sentiment"],
+        ["step.completed", "find-sentiment"],
+        ["execution.completed"],
+    ]
+    assert "the sentiment is positive, with a score of 1.0" in said
+    assert "20 documents, 20 right results" in said
+    assert "asked 40 times, and has failed 20 times" in said and "20 texts were extracted, 0 of them twice" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_crews_under_faults_run_once(tmp_path, servers):
     said = run("crew_under_faults.py", tmp_path, **{OFFSET: str(servers.offset)})
     keyed, plain = said.split("server_deduplicates=False")

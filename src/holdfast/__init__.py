@@ -14,6 +14,7 @@ from holdfast._version import __version__
 
 if TYPE_CHECKING:
     from holdfast.call import Call
+    from holdfast.circuit_breaker import CircuitBreaker
     from holdfast.client import ResilientClient, create_resilient_client
     from holdfast.config import (
         BulkheadConfig,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         WebhookError,
     )
     from holdfast.http.context import get_request_id, request_context
+    from holdfast.http.middleware import RequestIdMiddleware
 
 _EXCEPTIONS = (
     "APIConnectionError APIStatusError APITimeoutError AuthenticationError CircuitOpenError ClientClosedError "
@@ -60,6 +62,7 @@ _EXCEPTIONS = (
 )
 _PLACES = {
     "holdfast.call": "Call",
+    "holdfast.circuit_breaker": "CircuitBreaker",
     "holdfast.client": "ResilientClient create_resilient_client",
     "holdfast.config": (
         "BulkheadConfig CacheConfig CircuitBreakerConfig ClientConfig LoggingConfig RateLimitConfig "
@@ -68,6 +71,7 @@ _PLACES = {
     "holdfast.core.outcome": "Outcome",
     "holdfast.exceptions": _EXCEPTIONS,
     "holdfast.http.context": "get_request_id request_context",
+    "holdfast.http.middleware": "RequestIdMiddleware",
 }
 
 __all__ = [
@@ -78,6 +82,7 @@ __all__ = [
     "BulkheadConfig",
     "CacheConfig",
     "Call",
+    "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitOpenError",
     "ClientClosedError",
@@ -94,6 +99,7 @@ __all__ = [
     "PoolTimeoutError",
     "RateLimitConfig",
     "RateLimitError",
+    "RequestIdMiddleware",
     "ResilientClient",
     "ResponseError",
     "RetryBudgetConfig",

@@ -243,6 +243,10 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
                 f"{self!r}.result() was called inside a running event loop, which it would block: "
                 "write 'await call' instead of 'call.result()'"
             )
+        return self._sent_here()
+
+    def _sent_here(self) -> T:
+        """Sends the call on this thread, whatever runs on it. Returns its outcome; the stored one if it was sent."""
         source = self._source
         # As in `_start`.
         if self._state is not _NEW:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.core.events import Observer
     from holdfast.core.outcome import Stop
     from holdfast.http.assembly import Assembly
-    from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl
+    from holdfast.http.controls import BulkheadControl, CacheControl, CircuitBreakerControl, RateLimiterControl
     from holdfast.http.prepared import Prepared
     from holdfast.lint import HandedIn
     from holdfast.telemetry.metrics import MetricsSnapshot
@@ -214,6 +214,19 @@ class ResilientClient:
             return assembly.pipeline.breaker(origin, key)
 
         return CircuitBreakerControl(assembly.runtime, find)
+
+    @property
+    def rate_limiter(self) -> RateLimiterControl:
+        """The rate limiter of the origin of `base_url`."""
+        return self.rate_limiter_of(self._assembly.origins.own)
+
+    def rate_limiter_of(self, url: str, key: str | None = None) -> RateLimiterControl:
+        """The rate limiter of the origin of a URL, or of a key in it (see `RateLimitConfig.key`)."""
+        from holdfast.http.controls import RateLimiterControl
+
+        assembly = self._assembly
+        origin = assembly.origins.target(url).origin
+        return RateLimiterControl(assembly.runtime, lambda: assembly.pipeline.limiter(origin, key))
 
     @property
     def bulkhead(self) -> BulkheadControl:

@@ -83,6 +83,7 @@ class HoldfastError(Exception):
         status_code: HTTP status of the last response, None if there was none.
         response: the last response, None if there was none. Its `request` is a redacted copy.
         retry_after: seconds after which it is worth trying again, None if nobody told.
+        retries_spent: whether it was retried, as often as the settings allow.
 
     Errors that are also httpx2 exceptions (see `narrow`) have a `request` besides, always set: a redacted copy, or if
     there was none a stand-in made from `endpoint`. On other errors there is no such attribute.
@@ -96,6 +97,7 @@ class HoldfastError(Exception):
     status_code: int | None = None
     response: httpx2.Response | None = None
     retry_after: float | None = None
+    retries_spent: bool = False
 
     _parts: ClassVar[tuple[type[Exception], ...]]
 
@@ -282,7 +284,16 @@ class ClientClosedError(HoldfastError, RuntimeError):
 
 
 class WebhookError(HoldfastError):
-    """A webhook with a wrong signature, a timestamp out of range, seen before, or malformed."""
+    """A webhook with a wrong signature, a timestamp out of range, seen before, or malformed.
+
+    Attributes:
+        reason: which of them: ``"signature"``, ``"timestamp"``, ``"replay"``, ``"malformed"``, ``"too_large"``; or
+            ``"unavailable"`` if nobody could tell whether it was seen before.
+        in_progress: of a replay, whether the same event is still being handled, so that it may yet fail.
+    """
+
+    reason: str | None = None
+    in_progress: bool = False
 
 
 E = TypeVar("E", bound=HoldfastError)

@@ -218,11 +218,15 @@ class RateLimitConfig(Part):
     Attributes:
         rate: attempts per `period`; None for no limit of our own.
         period: seconds.
-        burst: attempts that may go out at once after a pause; None for as many as `rate`.
+        burst: attempts that may go out at once after a pause; None for as many as `rate`, and fewer as long as an
+            adaptive rate is lower.
         max_wait: the longest wait for a turn, in seconds.
-        adaptive: raises the rate slowly while all goes well and halves it on a 429, between `min_rate` and `max_rate`.
+        adaptive: raises the rate slowly while all goes well, up to what the server's headers say that it takes, and
+            halves it on a 429, between `min_rate` and `max_rate`.
         min_rate, max_rate: bounds of an adaptive rate, per `period`; None for a tenth and ten times of `rate`.
         pace_from_headers: slows down as `RateLimit` and `X-RateLimit-*` headers of the server say, before a 429.
+        key: gives limiters of their own to what it names, for servers that count some requests by themselves: called
+            with method and path, returns a name, or None for the limiter of the origin.
     """
 
     rate: Positive | None = None
@@ -233,6 +237,7 @@ class RateLimitConfig(Part):
     min_rate: Positive | None = None
     max_rate: Positive | None = None
     pace_from_headers: bool = True
+    key: Callable[[str, str], str | None] | None = None
 
     def policy(self, *, max_pace: float = 60.0) -> "LimiterPolicy":
         """Returns these settings as the core's policy; a server can hold sending up for at most `max_pace` seconds."""

@@ -17,6 +17,7 @@ from holdfast.core.limiter import Limiter, LimiterPolicy
 from holdfast.core.outcome import Kind, Outcome, Reason, Stop
 from holdfast.core.ports import Ports
 from holdfast.core.retry import RetryPolicy
+from holdfast.core.state import MOST_LANES
 from tests.support.pipelines import BEGIN, Bench, LostError, Reply, UnsentError
 
 CIRCUIT = BreakerPolicy(failure_threshold=1, recovery_timeout=30.0)
@@ -705,6 +706,68 @@ def test_a_limiter_with_nothing_to_say_falls_asleep_again(plain: bool):
     bench.world.run(BEGIN + 6.0)
     bench.call(bench.job(plain=plain))
     assert limiter.idle
+
+
+# Lanes of the limiter
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_lane_has_a_limiter_of_its_own(watched: bool):
+    asks: dict[str, Any] = {"retry_if": lambda outcome: None} if watched else {}
+    policy = LimiterPolicy(rate=100.0, adaptive=True)
+    bench = Bench([Reply(429, retry_after=50.0), 200], limiter=policy)
+    assert stop_of(bench.call(bench.job(attempts=1, lane="writes", **asks))).attempts == 1
+    for _ in range(10):
+        bench.call(bench.job(lane="reads", **asks))
+    assert bench.call(bench.job(**asks)).status_code == 200
+    assert bench.times() == [0.0] * 12  # nobody was held up by the 429 but the one lane
+    of = bench.pipeline.limiter
+    assert [of("origin", lane).rate for lane in ("writes", "reads", None)] == [50.0, pytest.approx(110.0), 100.0]
+    assert [of("origin", lane).refusals for lane in ("writes", "reads", None)] == [1, 0, 0]
+    assert bench.call(bench.job(lane="writes", token_wait=60.0, **asks)).status_code == 200
+    assert bench.times()[-1] == 50.0
+
+
+def test_the_429s_of_attempts_in_flight_together_halve_the_rate_once():
+    bench = Bench([(1.0, 429)], limiter=LimiterPolicy(rate=100.0, adaptive=True))
+    for _ in range(5):
+        bench.start(bench.job(attempts=1))
+    bench.world.run()
+    assert bench.pipeline.limiter("origin").rate == 50.0
+
+
+def test_the_servers_pace_is_that_of_the_lane():
+    bench = Bench([Reply(200, pace=(0, 5.0)), 200])
+    bench.call(bench.job(lane="writes"))
+    bench.call(bench.job())
+    bench.call(bench.job(lane="writes"))
+    assert bench.times() == [0.0, 0.0, 5.0]
+
+
+def test_a_token_of_a_lane_goes_back_to_it():
+    bench = Bench([(4.0, 200)], slots=1, limiter=LimiterPolicy(rate=1.0, burst=2, period=100.0))
+    bench.start(bench.job())
+    waiting = bench.start(bench.job(lane="writes"), at=1.0)
+    bench.world.at(BEGIN + 2.0, lambda: bench.world.cancel(waiting.fiber, GeneratorExit))
+    bench.world.run()
+    writes = bench.pipeline.limiter("origin", "writes")
+    assert [writes.reserve(bench.world.now, 0.0) for _ in range(3)] == [0.0, 0.0, None]
+
+
+def test_the_lanes_of_an_origin_are_bounded():
+    bench = Bench([200])
+    for number in range(MOST_LANES + 1):
+        bench.pipeline.limiter("origin", f"{number}")
+    assert len(bench.pipeline.states["origin"].lanes) == MOST_LANES
+    assert "0" not in bench.pipeline.states["origin"].lanes
+
+
+def test_after_a_fork_nobody_waits_in_a_lane():
+    bench = Bench([200], limiter=LimiterPolicy(rate=1.0, period=100.0))
+    bench.call(bench.job(lane="writes"))
+    assert bench.pipeline.limiter("origin", "writes").retry_after(bench.world.now) == 100.0
+    bench.pipeline.reset()
+    assert bench.pipeline.limiter("origin", "writes").retry_after(bench.world.now) == 0.0
 
 
 # Nobody listens

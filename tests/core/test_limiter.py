@@ -698,6 +698,110 @@ def test_the_rate_is_what_the_answers_make_of_it(answers):
 # Forking
 
 
+def test_the_429s_of_one_overload_halve_the_rate_once():
+    limiter = adaptive()
+    for _ in range(5):
+        limiter.throttled(None, 3.0, sent=2.0)
+    assert limiter.rate == 5.0
+    limiter.throttled(None, 3.1, sent=2.9)
+    assert limiter.rate == 5.0
+    limiter.throttled(None, 3.5, sent=3.0)
+    assert limiter.rate == 2.5
+    assert limiter.refusals == 7
+
+
+def test_those_who_were_told_when_to_send_by_the_rate_of_before_do_not_halve_it_again():
+    limiter = adaptive(burst=1)
+    assert waits(limiter, 4) == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    limiter.throttled(None, 0.05, sent=0.0)
+    assert limiter.rate == 5.0
+    limiter.throttled(None, 0.25, sent=0.2)
+    assert limiter.rate == 5.0
+    limiter.throttled(None, 0.35, sent=0.3)
+    assert limiter.rate == 2.5
+
+
+def test_those_who_have_been_sent_when_the_rate_drops_are_not_waited_for():
+    limiter = adaptive(burst=1)
+    waits(limiter, 4)
+    limiter.throttled(None, 9.0, sent=8.0)
+    limiter.throttled(None, 9.2, sent=9.1)
+    assert limiter.rate == 2.5
+
+
+def test_a_429_of_an_overload_that_is_known_starts_the_counting_of_successes_anew():
+    limiter = adaptive()
+    limiter.throttled(None, 1.0, sent=0.5)
+    for _ in range(9):
+        limiter.succeeded(2.0)
+    limiter.throttled(None, 2.0, sent=0.5)
+    for _ in range(9):
+        limiter.succeeded(2.0)
+    assert limiter.rate == 5.0
+    limiter.succeeded(2.0)
+    assert limiter.rate == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize(("quota", "window", "rate"), [(12, 1.0, 12.0), (120, 10.0, 12.0), (5, 1.0, 10.0)])
+def test_the_rate_does_not_rise_above_what_the_server_takes(quota: int, window: float, rate: float):
+    limiter = adaptive()
+    limiter.paced(quota, window, 0.0, quota, window)
+    for _ in range(100):
+        limiter.succeeded(0.0)
+    assert limiter.rate == pytest.approx(rate)
+
+
+def test_a_limit_that_the_server_takes_back_does_not_bind_any_more():
+    limiter = adaptive()
+    limiter.paced(5, 1.0, 0.0, 5, 1.0)
+    limiter.paced(100, 1.0, 0.0, 100, 1.0)
+    for _ in range(10):
+        limiter.succeeded(0.0)
+    assert limiter.rate == pytest.approx(11.0)
+
+
+@pytest.mark.parametrize("told", [(0, 0.0), (5, 0.0), (0, 1.0)])
+def test_a_server_that_does_not_tell_what_it_takes_binds_no_rate(told: tuple[int, float]):
+    limiter = adaptive()
+    limiter.paced(3, 1.0, 0.0, *told)
+    for _ in range(10):
+        limiter.succeeded(0.0)
+    assert limiter.rate == pytest.approx(11.0)
+
+
+def test_a_bucket_as_large_as_the_rate_shrinks_with_it():
+    limiter = adaptive()
+    assert waits(limiter, 2) == [0.0, 0.0]
+    limiter.throttled(None, 0.0)
+    assert waits(limiter, 6) == pytest.approx([0.0] * 5 + [0.2])
+
+
+def test_a_bucket_that_shrinks_takes_no_more_than_it_has():
+    limiter = adaptive()
+    waits(limiter, 8)
+    limiter.throttled(None, 0.0)
+    assert waits(limiter, 3) == pytest.approx([0.0, 0.0, 0.2])
+
+
+def test_a_bucket_that_grows_again_is_not_filled_by_that():
+    limiter = adaptive(step_up=2.0)
+    limiter.throttled(None, 0.0)
+    waits(limiter, 5)
+    for _ in range(10):
+        limiter.succeeded(0.0)
+    assert limiter.rate == 10.0
+    assert waits(limiter, 2) == pytest.approx([0.1, 0.2])
+    assert [limiter.reserve(60.0, 0.0) for _ in range(11)] == [0.0] * 10 + [None]
+
+
+def test_a_bucket_does_not_grow_beyond_the_rate_that_was_set():
+    limiter = adaptive(step_up=2.0)
+    for _ in range(10):
+        limiter.succeeded(0.0)
+    assert limiter.rate == 20.0
+    assert [limiter.reserve(60.0, 0.0) for _ in range(11)] == [0.0] * 10 + [None]
+
+
 def test_reset_forgets_the_tokens_that_are_held():
     limiter = limiter_of(1.0, burst=2)
     waits(limiter, 20, now=5.0)

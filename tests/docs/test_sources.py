@@ -15,6 +15,7 @@ import tenacity
 import holdfast
 import holdfast.contextiq
 import holdfast.crews
+import holdfast.integration
 import holdfast.servers.crews
 import holdfast.service
 from holdfast.core.breaker import TRANSITIONS
@@ -161,7 +162,8 @@ def anchors(text: str) -> set[str]:
 
 
 def test_every_name_of_ours_exists():
-    parts = [holdfast, holdfast.service, holdfast.crews, holdfast.contextiq, holdfast.servers.crews, builtins, tenacity]
+    services = [holdfast.crews, holdfast.contextiq, holdfast.integration, holdfast.servers.crews]
+    parts = [holdfast, holdfast.service, *services, builtins, tenacity]
     for name, text in TEXTS.items():
         for found in re.findall(r"`(\w+(?:Config|Error))\b", text):
             assert any(hasattr(part, found) for part in parts), (name, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from holdfast.servers.app import ServeOptions, _config
+from holdfast.servers.app import ServeOptions, _config, _whole
 from holdfast.servers.faults import FaultInjection, FaultProtocol, parse_rules
 from holdfast.servers.service import Service
 
@@ -18,11 +18,13 @@ async def app(scope, receive, send):
 def test_nothing_of_failure_injection_is_there_unless_asked_for(tmp_path, faults, protocol):
     rules = tuple(parse_rules("reset")) if faults else ()
     options = ServeOptions(host="127.0.0.1", data_dir=tmp_path, faults=faults, rules=rules)
-    config = _config(options, Service("Test", 8000, app))
+    whole = _whole(options, Service("Test", 8000, app), {})
+    config = _config(options, whole)
     config.load()
     assert config.http_protocol_class is protocol
-    assert isinstance(config.app, FaultInjection) is faults
-    assert (config.app is app) is not faults
+    behind_pages = whole._app._app
+    assert isinstance(behind_pages, FaultInjection) is faults
+    assert (behind_pages is app) is not faults
 
 
 @pytest.mark.parametrize(

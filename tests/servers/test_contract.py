@@ -34,7 +34,9 @@ NEEDS_SCOPE = "GET /api/v1/memories"
 NEEDS_CREW = "POST /execute_crew"
 KEYS = {"idempotency-key", "x-request-id"}
 # Crews share the port of sessions.
-PORTS = {"sessions": 8001, "memory": 8002}
+PORTS = {"sessions": 8001, "memory": 8002, "integration": 8005}
+# Nor that an endpoint may be called, that a JSON Schema can be used, that names are unique, and that steps are one path.
+REGISTRY = ("/api/services", "/api/workflows")
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +56,21 @@ def session() -> Iterator[requests.Session]:
 
 def existing(session: requests.Session, url: str, name: str) -> dict[str, Any]:
     """What paths can name, so that requests get further than to a 404."""
+    prefix = "/api" if name == "integration" else "/api/v1"
 
-    def post(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        answer = session.post(f"{url}/api/v1{path}", json=body)
-        assert answer.status_code == 201, answer.text
+    def post(path: str, body: Mapping[str, Any], status: int = 201) -> dict[str, Any]:
+        answer = session.post(f"{url}{prefix}{path}", json=body)
+        assert answer.status_code == status, answer.text
         return dict(answer.json())
 
+    if name == "integration":
+        called = f"service {uuid4()}"
+        actions = [{"name": "health"}]
+        service = post("/services", {"name": called, "endpoint": f"{url}/api", "actions": actions})["id"]
+        workflow = post("/workflows", {"name": "w", "steps": [{"id": "a", "service": called, "action": "health"}]})["id"]
+        # Its step fails: there is only a GET at this address.
+        execution = post(f"/workflows/{workflow}/execute", {"wait": 10}, 200)["id"]
+        return {"service_id": service, "action": "health", "workflow_id": workflow, "execution_id": execution}
     if name == "sessions":
         made = post("/sessions", {"scope": {"user_id": "1"}})["id"]
         event = post(f"/sessions/{made}/events", {"event_type": "message", "data": {}})["id"]
@@ -67,6 +78,29 @@ def existing(session: requests.Session, url: str, name: str) -> dict[str, Any]:
     made = post("/memories", {"scope": {"user_id": "1"}, "fact": "f", "source_type": "t", "embedding": [1, 2]})["id"]
     session.patch(f"{url}/api/v1/memories/{made}", json={"fact": "g"})
     return {"memory_id": made, "number": 1}
+
+
+def known(session: requests.Session, url: str) -> str:
+    """The name of a service that steps can use."""
+    return str(session.get(f"{url}/api/services", params={"per_page": 1}).json()["items"][0]["name"])
+
+
+def meaningful(body: dict[str, Any], service: str) -> None:
+    """Makes of what has the form of a service or a workflow one that can be registered."""
+    if "name" in body:
+        body["name"] = f"{body['name'][:150]} {uuid4()}"
+    if "endpoint" in body:
+        body["endpoint"] = "http://127.0.0.1:9/api"
+    for number, action in enumerate(body.get("actions", ())):
+        action["name"] = f"{action['name'][:150]}-{number}"
+        action.update({key: True for key in ("input_schema", "output_schema") if key in action})
+    if "wait" in body:
+        body["wait"] = 0
+    steps = body.get("steps", ())
+    for number, step in enumerate(steps):
+        step.update(id=str(number), service=service, action="health", next=str(number + 1))
+    if steps:
+        steps[-1]["next"] = None
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
@@ -106,6 +140,8 @@ def test_the_server_keeps_to_its_document(server, session, name, mode):
                         case.query["scope_user_id"] = "1"
                     if case.operation.label == NEEDS_CREW and isinstance(case.body, dict) and next(turn) % 2:
                         case.body["crew_name"] = "memory_maker_crew"
+                    if case.operation.path.startswith(REGISTRY) and isinstance(case.body, dict):
+                        meaningful(case.body, path_parameters.get("workflow_id") and known(session, url))
                 case.call_and_validate(base_url=url, session=session)
 
             try:

@@ -20,11 +20,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.servers import db, idempotency
 from holdfast.servers.db import Database, database_url
+from holdfast.servers.integration import tables as registry
+from holdfast.servers.integration.executions import tables as executions
 from holdfast.servers.memory import tables as memory
 from holdfast.servers.service import ServerStartError, Storage
 from holdfast.servers.sessions import tables as sessions
 
-PARTS = {"idempotency": idempotency.metadata, "sessions": sessions.metadata, "memory": memory.metadata}
+PARTS = {
+    "idempotency": idempotency.metadata,
+    "sessions": sessions.metadata,
+    "memory": memory.metadata,
+    "registry": registry.metadata,
+    "executions": executions.metadata,
+}
 
 POSTGRESQL_ONLY = {"memories_by_scope"}
 """Indexes with a `ddl_if`, which Alembic's comparison does not look at."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
 SWITCHES = [
@@ -77,3 +77,74 @@ def show(
     finally:
         context.close()
     return shown
+
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+"""How far a page can be scrolled sideways."""
+
+# Contrast of every text to what is behind it, as WCAG 2.2 computes it (1.4.3); those below 4.5.
+PALE = """() => {
+  const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const rgb = css => css.match(/[\\d.]+/g).map(Number);
+  const light = css => { const [r, g, b] = rgb(css).map(channel); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const ground = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if (rgb(color).length === 3) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter(one => [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()) || one.value)
+    .filter(one => one.checkVisibility() && !one.closest("[aria-disabled=true]"))
+    .map(one => {
+      const [a, b] = [getComputedStyle(one).color, ground(one)].map(light).sort((p, q) => q - p);
+      return [`${one.tagName}.${one.className}: ${one.textContent.slice(0, 30)}`, (a + 0.05) / (b + 0.05)];
+    })
+    .filter(([, ratio]) => ratio < 4.5);
+}"""
+
+
+@contextmanager
+def visiting(
+    browser: Browser,
+    base_url: str,
+    *,
+    width: int = 1200,
+    scheme: Literal["light", "dark"] = "light",
+    still: bool = False,
+    expected: str | None = None,
+) -> Iterator[Page]:
+    """A page of a server. Whatever the browser complains about, and whatever it asks of other servers, fails the test.
+
+    Args:
+        browser: that shows it.
+        base_url: of the server; paths are relative to it.
+        width: in CSS pixels; 600 of 1200 are what 200 % of zoom leave.
+        scheme: which colours the reader prefers.
+        still: whether the reader prefers that nothing moves.
+        expected: a part of the complaints that belong to the test.
+    """
+    complaints: list[str] = []
+    context = browser.new_context(
+        base_url=base_url,
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        reduced_motion="reduce" if still else "no-preference",
+    )
+    try:
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on(
+            "request",
+            lambda sent: (
+                None if sent.url.startswith((base_url, "blob:")) else complaints.append(f"request to {sent.url}")
+            ),
+        )
+        yield page
+    finally:
+        context.close()
+    assert [one for one in complaints if expected is None or expected not in one] == []

@@ -50,7 +50,9 @@ class Postgres:
     def emptied(self) -> str:
         """The URL of the database, with nothing and nobody in it. A new database each time would take seconds."""
         self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port <> inet_client_port()")
-        self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self.execute(
+            "DROP SCHEMA IF EXISTS holdfast_workflows CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        )
         return self.url
 
     def execute(self, statement: str) -> None:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 T = TypeVar("T")
 
-OUTSIDE = ("/health", "/openapi", "/crews", "/execute_crew")
+OUTSIDE = ("/health", "/openapi", "/crews", "/execute_crew", "/api/", "/v1/")
 
 
 class Clock:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.auth.tokens import NoToken, Token
-from holdfast.core.effects import Flow, Io, Job, Park, Waiter
-from holdfast.exceptions import AuthenticationError, DeadlineExceededError
+from holdfast.core.effects import CannotWait, Flow, Io, Job, Park, Waiter
+from holdfast.exceptions import AuthenticationError, DeadlineExceededError, PoolTimeoutError
 
 _log = logging.getLogger("holdfast.auth")
 
@@ -67,6 +67,9 @@ class Renewal:
         if place is not None:
             try:
                 yield Park(job.deadline, place)
+            except CannotWait as refusal:
+                self._abandon(place)
+                return NoToken(f"another call is obtaining it: {refusal}", PoolTimeoutError, local=True)
             except BaseException:
                 self._abandon(place)
                 raise

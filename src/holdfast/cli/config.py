@@ -164,7 +164,7 @@ def _masked(config: ClientConfig) -> dict[str, Any]:
     if isinstance(config.cert, tuple):
         values["cert"] = [*config.cert[:2], REDACTED][: len(config.cert)]
     # Code, which no file can give.
-    del values["retry"]["retry_if"], values["circuit_breaker"]["key"]
+    del values["retry"]["retry_if"], values["circuit_breaker"]["key"], values["rate_limit"]["key"]
     return values
 
 

@@ -23,6 +23,6 @@ def settings_schema() -> dict[str, Any]:
     """Returns a schema (draft 2020-12) by which editors complete and check a file."""
     made = ClientConfig.model_json_schema(schema_generator=_WithoutCode)
     made["$schema"] = _WithoutCode.schema_dialect
-    for part, name in (("RetryConfig", "retry_if"), ("CircuitBreakerConfig", "key")):
+    for part, name in (("RetryConfig", "retry_if"), ("CircuitBreakerConfig", "key"), ("RateLimitConfig", "key")):
         made["$defs"][part]["properties"].pop(name, None)
     return made

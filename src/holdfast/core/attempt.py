@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.core.bulkhead import FULL, GRANTED, Bulkhead
 from holdfast.core.deadline import cut
-from holdfast.core.effects import Flow, Io, Job, Park, Waiter
+from holdfast.core.effects import CannotWait, Flow, Io, Job, Park, Sleeper, Waiter
 from holdfast.core.events import AttemptFinished, AttemptStarted, SlotWaited, TokenWaited
 from holdfast.core.limiter import Limiter
 from holdfast.core.outcome import Outcome, Reason, Stop
@@ -68,7 +68,7 @@ class AttemptStage:
         if paced is not None and status:
             pace = paced(reply)
             if pace is not None:
-                state.limiter.paced(pace[0], pace[1], self._ports.now(), *pace[2:])
+                state.limiter_of(job.lane).paced(pace[0], pace[1], self._ports.now(), *pace[2:])
 
     def send(self, job: Job, state: State, last: Outcome | None, counts: int = 1) -> Flow[Any]:
         """One send with its token and its slot. A `Stop` (whose status is -1) if it did not get them.
@@ -84,7 +84,7 @@ class AttemptStage:
             return Stop.ended(job, Reason.CLOSED, last, "the client was closed")
         ports = self._ports
         bulkhead = self.bulkhead
-        limiter = state.limiter
+        limiter = state.limiter_of(job.lane)
         now = ports.now()
         counted = not limiter.idle
         if counted and not limiter.take(now):
@@ -124,9 +124,10 @@ class AttemptStage:
         self.done(job, state, reply)
         return reply
 
-    def sleep(self, until: float) -> Flow[None]:
-        """A wait that closing the client ends."""
-        sleeper = Waiter()
+    def sleep(self, until: float, sleeper: Waiter | None = None) -> Flow[None]:
+        """A wait that closing the client ends, or the waking of `sleeper`."""
+        if sleeper is None:
+            sleeper = Sleeper()
         self._sleepers.add(sleeper)
         try:
             yield Park(until, sleeper)
@@ -179,7 +180,12 @@ class AttemptStage:
             return Stop.local(job, Reason.RATE_LIMITED, last, why, after)
         if wait > 0.0:
             try:
-                yield from self.sleep(now + wait)
+                # No `Sleeper`: tokens are what other calls have taken.
+                yield from self.sleep(now + wait, Waiter())
+            except CannotWait as refusal:
+                limiter.give_back(ports.now())
+                why = f"the rate limit gives no token before {wait:.3g} s: {refusal}"
+                return Stop.local(job, Reason.CANNOT_WAIT, last, why, wait)
             except BaseException:
                 limiter.give_back(ports.now())
                 raise
@@ -198,6 +204,9 @@ class AttemptStage:
         wait = job.plan.slot_wait
         try:
             yield Park(min(began + wait, job.deadline), waiter)
+        except CannotWait as refusal:
+            self.bulkhead.abandon(waiter)
+            return Stop.local(job, Reason.CANNOT_WAIT, last, f"no slot of the bulkhead is free: {refusal}")
         except BaseException:
             self.bulkhead.abandon(waiter)
             raise

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.core.cache import LEAD, Cache, Entry, Flight
-from holdfast.core.effects import Flow, Job, Park, Spawn
+from holdfast.core.effects import CannotWait, Flow, Job, Park, Spawn
 from holdfast.core.events import CacheUsed
 from holdfast.core.outcome import Kind, Reason, Stop
 from holdfast.core.ports import CacheUse, Ports
@@ -77,6 +77,9 @@ class CacheStage:
                 return (yield from self._lead(job, use, flight))
             try:
                 yield Park(job.deadline, waiter)
+            except CannotWait as refusal:
+                cache.abandon(flight, waiter)
+                return Stop.ended(job, Reason.CANNOT_WAIT, None, f"the same request is in flight already: {refusal}")
             except BaseException:
                 cache.abandon(flight, waiter)
                 raise

@@ -7,7 +7,8 @@ effect    asks the driver to                                          reply
 ========  ==========================================================  =====================================
 `Job`     send this call's request                                    the engine's response, or `Failed`
 `Io`      do any other port call (read, close, load, call a function) its result, or `Failed`
-`Park`    wait for a waiter or a point in time, whichever is first    ``waiter.woken``; False without waiter
+`Park`    wait for a waiter or a point in time, whichever is first    ``waiter.woken``; False without waiter;
+                                                                      or `CannotWait` is thrown
 `Spawn`   start another flow beside this one                          at once: its `Child`
 ========  ==========================================================  =====================================
 
@@ -58,6 +59,16 @@ class Waiter:
         return True
 
 
+class Sleeper(Waiter):
+    """What a flow is woken early by that waits for a time, and for nothing that another flow has to give back."""
+
+    __slots__ = ()
+
+
+class CannotWait(RuntimeError):  # noqa: N818  # it is an answer to a `Park`, as `Failed` is to other effects
+    """Thrown into a flow that parks on others, by a driver that must not wait for them; its text says why."""
+
+
 class Child(Waiter):
     """The handle on a spawned flow: a waiter woken by its end, whose `value` is the flow's result or a `Failed`."""
 
@@ -92,11 +103,12 @@ class Job:
         stream: True if the reply is wanted as soon as its head is there. `cap` is the most bytes of a decoded body.
         replayable: whether the body can be sent again. `follow`: whether redirects are followed.
         plan: the `Plan` of this call. `cache`: its `CacheUse`, or None. `auth`: its `Authenticator`, or None.
-        key: what the state is kept by (the origin); `circuit`: a finer key for the breaker alone, or None.
+        key: what the state is kept by (the origin); `circuit` and `lane`: finer keys for the breaker alone, and for the
+            rate limiter alone, or None.
         route: method and path for people. `id`: the request id.
         idempotent, keyed: the columns of the replay table.
-        plain: whether it has no `auth`, `cache`, `circuit`, `announce`, no predicate on its outcome, and is no stream:
-            then it takes a short way if all is well.
+        plain: whether it has no `auth`, `cache`, `circuit`, `lane`, `announce`, no predicate on its outcome, and is no
+            stream: then it takes a short way if all is well.
         patience: seconds for the whole call; `deadline` is the time they end, set at the start.
         started, began: when the call and its last attempt began.
         attempts, executed: how many were sent, and whether the server may have acted on any of them.
@@ -115,6 +127,7 @@ class Job:
     cache: Any = None
     auth: Any = None
     circuit: str | None = None
+    lane: str | None = None
     plain: bool = False
     patience: float = FOREVER
     longest: float = FOREVER

@@ -230,8 +230,9 @@ class Pipeline:
                     reply = yield from self._authenticated(job, state, last)
                 status = reply.status_code
                 if ask is None and 200 <= status < 400:
-                    if not state.limiter.idle:
-                        state.limiter.succeeded(ports.now())
+                    limiter = state.limiter_of(job.lane)
+                    if not limiter.idle:
+                        limiter.succeeded(ports.now())
                     return reply
                 if status < 0:
                     return self._or_success(reply)
@@ -298,10 +299,11 @@ class Pipeline:
         outcome = ports.classify(job, reply)
         if outcome.may_have_executed and outcome.kind is not Kind.OK:
             job.executed = True
+        limiter = state.limiter_of(job.lane)
         if outcome.kind is Kind.THROTTLED:
-            state.limiter.throttled(outcome.retry_after, ports.now())
-        elif outcome.kind is Kind.OK and not state.limiter.idle:
-            state.limiter.succeeded(ports.now())
+            limiter.throttled(outcome.retry_after, ports.now(), job.began)
+        elif outcome.kind is Kind.OK and not limiter.idle:
+            limiter.succeeded(ports.now())
         return outcome
 
     def _asked(self, ask: Callable[[Outcome], bool | None], outcome: Outcome) -> Flow[bool | None]:
@@ -378,7 +380,7 @@ class Pipeline:
         state = self.states[key] = State(
             self._breaker(key) if self._breaker is not None else None,
             self._budget() if self._budget is not None else None,
-            self._limiter(),
+            self._limiter,
             count_attempts=self._count_attempts,
         )
         return state
@@ -398,6 +400,10 @@ class Pipeline:
         state = self.states.get(key) or self._new_state(key)
         return state.breaker if circuit is None else self._circuit(state, key, circuit)
 
+    def limiter(self, key: str, lane: str | None = None) -> Limiter:
+        """The rate limiter of an origin, or of a lane in it; made if there is none yet."""
+        return (self.states.get(key) or self._new_state(key)).limiter_of(lane)
+
     def close(self) -> None:
         """No new calls; everybody who waits is woken and fails."""
         self.closed = True
@@ -409,7 +415,8 @@ class Pipeline:
         if self.cache is not None:
             self.cache.reset()
         for state in self.states.values():
-            state.limiter.reset()
+            for limiter in (state.limiter, *state.lanes.values()):
+                limiter.reset()
             for breaker in (state.breaker, *state.circuits.values()):
                 if breaker is not None:
                     breaker.reset()

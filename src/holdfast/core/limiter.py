@@ -21,9 +21,13 @@ class LimiterPolicy:
     Attributes:
         rate: tokens per `period`; None for no limit of our own.
         period: seconds.
-        burst: tokens that a rested bucket holds; None for as many as `rate`, at least 1.
+        burst: tokens that a rested bucket holds; None for as many as `rate`, at least 1, and less as long as an adaptive
+            rate is lower.
         adaptive: raises the rate by `step_up` after ten successes and multiplies it by `step_down` on a 429, between
-            `min_rate` and `max_rate` (both in tokens per `period`; None: a tenth and ten times of `rate`).
+            `min_rate` and `max_rate` (both in tokens per `period`; None: a tenth and ten times of `rate`). What was
+            sent before the rate dropped, or was told by then when to be sent, does not make it drop once more: one
+            overload is answered by many 429s. (So does TCP, which reduces its window once per flight: RFC 6582.) And it
+            does not rise above what the server's headers say that it takes in a whole window.
         pace: whether the server's rate-limit headers are heeded.
         max_pace: seconds that a server can hold sending up for at most.
     """
@@ -50,18 +54,21 @@ class Limiter:
     Attributes:
         idle: whether nobody would ever have to wait as things are: then there is no need to ask.
         rate: tokens per period at the moment; None for no limit of our own.
+        refusals: 429s of the server so far.
     """
 
     __slots__ = (
         "_blocked",
         "_booked",
         "_burst",
+        "_ceiling",
         "_debt",
         "_first_end",
         "_left",
         "_policy",
         "_quota",
         "_rounds_down",
+        "_settled",
         "_streak",
         "_taken",
         "_updated",
@@ -69,6 +76,7 @@ class Limiter:
         "_window_end",
         "idle",
         "rate",
+        "refusals",
     )
 
     def __init__(self, policy: LimiterPolicy) -> None:
@@ -79,6 +87,8 @@ class Limiter:
         # below 0 is 0: it is cut off where it is read
         self._updated = 0.0  # in the future, if that is when the server lets the last of those through who wait
         self._streak = 0
+        self._settled = 0.0  # what is sent from then on goes by the rate as it dropped last
+        self._ceiling: float | None = None  # the rate that the server says it takes
         self._left = 0  # sends that the server allows until _window_end; below 0 for those who wait for it
         self._taken = 0  # of these, reserved since the server told last
         self._first_end = 0.0  # the end of the server's window as first told
@@ -90,6 +100,7 @@ class Limiter:
         # Of those who wait: when they will send; and the bucket's debt and time before they came, at the rate of then.
         self._booked: deque[tuple[float, float, float, float | None]] = deque()
         self.idle = policy.rate is None
+        self.refusals = 0
 
     def take(self, now: float) -> bool:
         """Takes a token if there is one to be had at once: `reserve` for the common case, at a fraction of its cost."""
@@ -154,6 +165,8 @@ class Limiter:
         reset = min(reset, policy.max_pace)
         if not policy.pace or reset <= 0.0:
             return
+        if quota and window > 0.0:
+            self._ceiling = quota * policy.period / window
         self._quota = quota
         self._window = min(window, policy.max_pace) if window > 0.0 else max(self._window, reset)
         self._forget_sent(now)
@@ -170,17 +183,28 @@ class Limiter:
         self._taken = len(self._booked)
         self.idle = False
 
-    def throttled(self, retry_after: float | None, now: float) -> None:
-        """The server answered 429: nothing is sent for `retry_after` seconds, if it told; an adaptive rate drops."""
+    def throttled(self, retry_after: float | None, now: float, sent: float | None = None) -> None:
+        """The server answered 429: nothing is sent for `retry_after` seconds, if it told; an adaptive rate drops.
+
+        Args:
+            retry_after: as told, in seconds.
+            now: the time.
+            sent: when what it answered was sent, if known.
+        """
         policy = self._policy
+        self.refusals += 1
         if 0.0 <= now - self._window_end <= _SAME_WINDOW and self._window_end > 0.0:
             self._rounds_down = True
         if retry_after is not None and policy.max_pace > 0.0:
             self._blocked = max(self._blocked, now + min(retry_after, policy.max_pace))
             self.idle = False
         if policy.adaptive and self.rate is not None and policy.rate is not None:
-            lowest = policy.min_rate if policy.min_rate is not None else policy.rate / 10.0
-            self._change(max(self.rate * policy.step_down, lowest), now)
+            self._streak = 0
+            if sent is None or sent >= self._settled:
+                lowest = policy.min_rate if policy.min_rate is not None else policy.rate / 10.0
+                self._forget_sent(now)
+                self._settled = self._booked[-1][0] if self._booked else now
+                self._change(max(self.rate * policy.step_down, lowest), now)
 
     def succeeded(self, now: float) -> None:
         """The server answered well: an adaptive rate rises after some of these."""
@@ -189,6 +213,8 @@ class Limiter:
             self._streak += 1
             if self._streak >= _UP_AFTER:
                 highest = policy.max_rate if policy.max_rate is not None else policy.rate * 10.0
+                if self._ceiling is not None:
+                    highest = min(highest, max(self._ceiling, self.rate))
                 self._change(min(self.rate * policy.step_up, highest), now)
         elif self.rate is None and now >= self._window_end and now >= self._blocked:
             self.idle = True
@@ -231,12 +257,14 @@ class Limiter:
 
     def _change(self, rate: float, now: float) -> None:
         self._streak = 0
-        old = self.rate
-        if old is not None:
+        old, full = self.rate, self._policy.rate
+        if old is not None and full is not None:
             # Who waits was told a time by the old rate. The new one holds from the last of these times.
             self._refill(now)
-            waiting = max(self._debt - self._burst, 0.0)
-            self._debt += waiting * rate / old - waiting
+            burst = self._burst if self._policy.burst else max(min(rate, full), 1.0)
+            held = self._burst - self._debt
+            self._debt = burst - held * rate / old if held < 0.0 else max(burst - held, 0.0)
+            self._burst = burst
         self.rate = rate
 
     def _forget_sent(self, now: float) -> None:

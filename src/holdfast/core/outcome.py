@@ -79,6 +79,7 @@ class Reason(Enum):
     BULKHEAD_FULL = "no slot of the bulkhead was free in time"
     RATE_LIMITED = "the rate limit gave no token in time"
     DEADLINE = "the deadline of the call passed"
+    CANNOT_WAIT = "it would have had to wait for other calls, and must not"
     CLOSED = "the client was closed"
 
 

@@ -18,25 +18,51 @@ NO_GATE.isolate(0.0)
 
 
 class State:
-    """What is kept per origin: a breaker (None for none) and those of finer keys, a retry budget, a limiter.
+    """What is kept per origin: a breaker (None for none), a retry budget, a limiter, and those of finer keys.
+
+    Args:
+        limiter: makes a limiter.
 
     Attributes:
         gate: the breaker, if it counts calls and not attempts; else one that nobody passes by the short way.
+        circuits: the breakers of finer keys. `lanes`: the limiters of such.
     """
 
-    __slots__ = ("breaker", "budget", "circuits", "gate", "limiter")
+    __slots__ = ("breaker", "budget", "circuits", "gate", "lanes", "limiter", "make_limiter")
 
     def __init__(
-        self, breaker: Breaker | None, budget: RetryBudget | None, limiter: Limiter, *, count_attempts: bool = False
+        self,
+        breaker: Breaker | None,
+        budget: RetryBudget | None,
+        limiter: Callable[[], Limiter],
+        *,
+        count_attempts: bool = False,
     ) -> None:
         self.breaker = breaker
         self.gate = NO_GATE if count_attempts or breaker is None else breaker
         self.budget = budget
-        self.limiter = limiter
+        self.make_limiter = limiter
+        self.limiter = limiter()
         self.circuits: dict[str, Breaker] = {}
+        self.lanes: dict[str, Limiter] = {}
+
+    def limiter_of(self, lane: str | None) -> Limiter:
+        """The limiter of a lane, made if there is none yet; that of the origin for None."""
+        if lane is None:
+            return self.limiter
+        limiter = self.lanes.get(lane)
+        if limiter is None:
+            if len(self.lanes) >= MOST_LANES:
+                # Keys that a program makes of ever new paths must not grow the table.
+                del self.lanes[next(iter(self.lanes))]
+            limiter = self.lanes[lane] = self.make_limiter()
+        return limiter
 
 
-NO_STATE: Final = State(None, None, Limiter(LimiterPolicy()))
+MOST_LANES: Final = 1024
+"""Limiters of finer keys in one origin; beyond them the oldest one goes, with what it remembers."""
+
+NO_STATE: Final = State(None, None, lambda: Limiter(LimiterPolicy()))
 """Stands for that of an origin which was not called yet."""
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated, Any, TypedDict
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from holdfast.service.model import Model
-from holdfast.service.sending import RequestModel
+from holdfast.service.sending import JsonObject, RequestModel
 
 
 class CrewResult(TypedDict):
@@ -69,17 +68,8 @@ class NewExecution(RequestModel):
     """An execution to be made. `timeout`: seconds."""
 
     crew_name: Annotated[str, Field(min_length=1)]
-    inputs: dict[str, Any]
+    inputs: JsonObject
     timeout: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
-
-    @field_validator("inputs")
-    @classmethod
-    def _json(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"it cannot be sent as JSON: {error}") from None
-        return value
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent; the inputs as they are, nulls included."""

@@ -135,6 +135,7 @@ class Assembly:
             params=http_client.params if http_client is not None else None,
             deadline_header=config.send_deadline_header,
             circuit=breaker.key,
+            lane=limit.key,
         )
         self.composer.policies.carrier = ClientCarrier(self.composer.job, self.pipeline.call, self.failures, now)
         _assemblies.add(self)

@@ -85,7 +85,7 @@ class ClientCarrier(Carrier):
             return Undelivered(self._failures.refused(str(error), "POST", "token_url"), local=False)
         # What the user says about calls of his own is not about this one.
         aside.plan = replace(aside.plan, retry=replace(aside.plan.retry, retry_if=None))
-        aside.circuit = aside.announce = None
+        aside.circuit = aside.lane = aside.announce = None
         aside.patience = min(aside.patience, job.deadline - self._now())
         result = yield from self._call(aside)
         if result.__class__ is not Stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,24 @@ serving: ContextVar[tuple[str, str | None] | None] = ContextVar("holdfast_servin
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 _ID = re.compile(r"[!-~]{1,200}")
 _fresh = RequestIds()
+# Or parent and child would make the same ones.
+os.register_at_fork(after_in_child=_fresh.renew)
 
 
 def get_request_id() -> str:
     """The id of the request that the current context is serving; a fresh one where there is none."""
     current = serving.get()
     return _fresh.next() if current is None else current[0]
+
+
+def is_request_id(value: str) -> bool:
+    """Whether it can be the id of a request: visible ASCII, 1 to 200 characters."""
+    return _ID.fullmatch(value) is not None
+
+
+def is_traceparent(value: str) -> bool:
+    """Whether it can be a ``traceparent`` (W3C Trace Context, section 3.2)."""
+    return _TRACE_PARENT.fullmatch(value) is not None
 
 
 @contextmanager
@@ -41,9 +54,9 @@ def request_context(request_id: str | None = None, *, traceparent: str | None = 
         ValueError: an id or traceparent that could not stand in a header.
     """
     current = _fresh.next() if request_id is None else request_id
-    if not _ID.fullmatch(current):
+    if not is_request_id(current):
         raise ValueError(f"request_id must be 1 to 200 visible ASCII characters, not {current!r}")
-    if traceparent is not None and not _TRACE_PARENT.fullmatch(traceparent):
+    if traceparent is not None and not is_traceparent(traceparent):
         raise ValueError(f"traceparent is not of the form 00-<32 hex>-<16 hex>-<2 hex>: {traceparent!r}")
     token = serving.set((current, traceparent))
     try:

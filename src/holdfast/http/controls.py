@@ -7,6 +7,7 @@ from collections.abc import Callable
 from holdfast.core.breaker import Breaker
 from holdfast.core.bulkhead import Bulkhead
 from holdfast.core.cache import Cache
+from holdfast.core.limiter import Limiter
 from holdfast.http.runtime import Runtime
 
 
@@ -64,6 +65,32 @@ class BulkheadControl:
         return self._bulkhead.queued
 
 
+class RateLimiterControl:
+    """The rate limiter of one origin, or of one key in it."""
+
+    def __init__(self, runtime: Runtime, limiter: Callable[[], Limiter]) -> None:
+        self._runtime = runtime
+        self._find = limiter
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per period at the moment, which an adaptive limiter changes; None for no rate of our own."""
+        with self._runtime:
+            return self._find().rate
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds that the next request would have to wait, by our own rate and by what the server says."""
+        with self._runtime:
+            return self._find().retry_after(self._runtime.now())
+
+    @property
+    def refusals(self) -> int:
+        """How many requests the server has answered with 429 so far."""
+        with self._runtime:
+            return self._find().refusals
+
+
 class CacheControl:
     """The cache of a client. Every method returns how many answers it dropped."""
 
@@ -79,6 +106,21 @@ class CacheControl:
     def bytes(self) -> int:
         """The size of all answers together."""
         return self._cache.bytes
+
+    @property
+    def hits(self) -> int:
+        """How often an answer was found, fresh or stale."""
+        return self._cache.hits
+
+    @property
+    def misses(self) -> int:
+        """How often none was."""
+        return self._cache.misses
+
+    @property
+    def evictions(self) -> int:
+        """How many answers were dropped for want of room."""
+        return self._cache.evictions
 
     def invalidate(self, url: str) -> int:
         """Drops the answers for a URL, whosever they are and whatever they vary on; its query is not looked at."""

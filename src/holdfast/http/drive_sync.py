@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
+from asyncio.events import _get_running_loop  # in its __all__
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.core.effects import FOREVER, Child, Failed, Flow, Io, Job, Park, Waiter
+from holdfast.core.effects import FOREVER, CannotWait, Child, Failed, Flow, Io, Job, Park, Sleeper, Waiter
 from holdfast.http.deadlines import limit
 from holdfast.http.engines.base import EngineError, Sent, SyncEngine, deadline_passed
 from holdfast.http.runtime import Runtime
@@ -35,8 +36,17 @@ class Stop:
             waiter.notify()
 
 
+_REFUSAL = (
+    "waiting for other calls here would block the running event loop, and with it those that run in it. Await the call"
+)
+
+
 class SyncDriver:
-    """Drives the flows of one client; any number of threads may do so at once."""
+    """Drives the flows of one client; any number of threads may do so at once.
+
+    On a thread whose event loop is running, it waits for answers and for times, as that is asked for by looking into a
+    call (see `holdfast.service.readable`), but for no other call: that may be a task of the loop, and never end.
+    """
 
     def __init__(self, runtime: Runtime, engine: SyncEngine) -> None:
         self.engine = engine
@@ -101,6 +111,8 @@ class SyncDriver:
                     elif kind is Park:
                         value = None
                         runtime.tidy()
+                        if _takes_others(effect.waiter) and _get_running_loop() is not None:
+                            raise CannotWait(_REFUSAL)
                         self._wait(effect.until, gate)
                         if stop is not None and stop.asked:
                             raise Cancelled
@@ -171,6 +183,11 @@ class SyncDriver:
         """Closes the engine."""
         self.engine.close()
         self._runtime.close_dropped()
+
+
+def _takes_others(waiter: Waiter | None) -> bool:
+    """Whether it is for somebody else to end a wait, rather than for time."""
+    return waiter is not None and not waiter.woken and not isinstance(waiter, Sleeper)
 
 
 def _io(effect: Io) -> Any:

@@ -107,6 +107,7 @@ class Composer:
         params: httpx2.QueryParams | None = None,
         deadline_header: str | None = None,
         circuit: Callable[[str, str], str | None] | None = None,
+        lane: Callable[[str, str], str | None] | None = None,
     ) -> None:
         self.origins = origins
         self.ids = ids
@@ -125,8 +126,9 @@ class Composer:
         self._params = params or None
         self._deadline_header = deadline_header.encode("ascii") if deadline_header else None
         self._circuit = circuit
+        self._lane = lane
         # Whether calls without options differ by nothing but their ids.
-        self._plain = auth is None and circuit is None and self._params is None
+        self._plain = auth is None and circuit is None and lane is None and self._params is None
         self._templates: dict[_Plain, dict[str, Any]] = {}
         self.uses: dict[_Plain, KnownUse] = {}
         jar.on_filled = self._forget
@@ -193,6 +195,8 @@ class Composer:
             job.announce = self._announce
         if self._circuit is not None:
             job.circuit = self._circuit(method, target.path)
+        if self._lane is not None:
+            job.lane = self._lane(method, target.path)
         if stream:
             job.stream = True
             job.cap = None
@@ -200,7 +204,7 @@ class Composer:
             self.policies.apply(job, options)
         if method == "GET" and not stream and (self.caches or "cache_ttl" in options):
             job.cache = self.policies.cache_use(job, target, options, given)
-        special = (job.auth, job.cache, job.circuit, job.announce, job.plan.retry.retry_if)
+        special = (job.auth, job.cache, job.circuit, job.lane, job.announce, job.plan.retry.retry_if)
         job.plain = not stream and all(one is None for one in special)
         if not stream and self._plain and not self._jar.filled and (not options or options.keys() == _TTL):
             self._keep_template((method, url, sync, options.get("cache_ttl")), job)

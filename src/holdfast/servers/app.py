@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from holdfast.servers import crews_and_sessions, flaky, memory
+from holdfast.servers import codegen, crews_and_sessions, flaky, integration, memory
 from holdfast.servers.faults import ADMIN_PATH, AnyRule, FaultInjection, FaultProtocol
-from holdfast.servers.service import ServerStartError, Storage
+from holdfast.servers.pages import Pages
+from holdfast.servers.same_origin import SameOrigin
+from holdfast.servers.service import ServerStartError, SettingsError, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from starlette.types import ASGIApp
 
     from holdfast.servers.service import Service
 
@@ -29,7 +33,13 @@ __all__ = ["SERVICES", "PortInUseError", "ServeOptions", "ServerStartError", "ch
 
 logger = logging.getLogger(__name__)
 
-SERVICES: tuple[Callable[[Storage], Service], ...] = (flaky.service, crews_and_sessions.service, memory.service)
+SERVICES: tuple[Callable[[Storage], Service], ...] = (
+    flaky.service,
+    crews_and_sessions.service,
+    memory.service,
+    integration.service,
+    codegen.service,
+)
 """Every service, as a function of where to keep its data. A new service joins `holdfast serve` by joining this."""
 
 GRACE_SECONDS = 3
@@ -73,7 +83,7 @@ class ServeOptions:
         """All services, with their settings from the environment.
 
         Raises:
-            ServerStartError: one cannot be made.
+            SettingsError: one cannot be made.
         """
         storage = Storage(self.data_dir, self.database_url)
         return [make(storage) for make in SERVICES]
@@ -82,11 +92,11 @@ class ServeOptions:
         """The port that the service listens on.
 
         Raises:
-            ServerStartError: the offset leads beyond 65535.
+            SettingsError: the offset leads beyond 65535.
         """
         port = service.port + self.port_offset
         if not 0 < port <= 65535:
-            raise ServerStartError(
+            raise SettingsError(
                 f"{service.name}: there is no port {port} (port {service.port}, offset {self.port_offset})"
             )
         return port
@@ -137,14 +147,16 @@ async def _serve(
     sockets: Sequence[list[socket.socket]],
     announce: Callable[[str], None],
 ) -> None:
-    servers = [_Server(_config(options, service)) for service in services]
+    neighbours = {service.name: options.local_url_of(service) for service in services}
+    servers = [_Server(_config(options, _whole(options, service, neighbours))) for service in services]
 
     def stop() -> None:
         for server in servers:
             server.should_exit = True
+        for service in services:
+            service.stop()
 
     logging.getLogger("uvicorn.error").addFilter(_not_cut_off)
-    neighbours = {service.name: options.local_url_of(service) for service in services}
     async with AsyncExitStack() as lifespans:
         lifespans.enter_context(_on_signals(stop))
         for service in services:
@@ -222,9 +234,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(options: ServeOptions, service: Service) -> uvicorn.Config:
+def _whole(options: ServeOptions, service: Service, urls: Mapping[str, str]) -> ASGIApp:
+    """What a port answers: the service, and around it what all ports have."""
+    app = FaultInjection(service.app, options.rules) if options.faults else service.app
+    neighbours = {name: url for name, url in urls.items() if name != service.name}
+    app = Pages(app, service, neighbours, faults=ADMIN_PATH if options.faults else None)
+    return SameOrigin(app, host=options.host if _is_local(options.host) else None)
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    return all(ip_address(address[0]).is_loopback for _, address in _addresses(host, 0))
+
+
+def _config(options: ServeOptions, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        FaultInjection(service.app, options.rules) if options.faults else service.app,
+        app,
         loop="asyncio",
         # The composition runs it, so that what goes wrong in it is told before anything is served.
         lifespan="off",

@@ -21,10 +21,11 @@ from uuid import uuid4
 
 from fastapi import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from holdfast.servers import claims
 from holdfast.servers.idempotency import NOT_STORED, REPLAYED_HEADER, Key, insert_key
+from holdfast.servers.refusals import body_of
 from holdfast.servers.slots import Slot, Slots
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ class Executions:
             return task.result()
         if isinstance(error, HTTPException):
             if error.status_code not in NOT_STORED:
-                return Answer(error.status_code, bytes(JSONResponse({"detail": error.detail}).body))
+                return Answer(error.status_code, body_of(error))
             if claim is not None:
                 await self._try_to_release(claim)
             raise error

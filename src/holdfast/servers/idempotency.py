@@ -35,9 +35,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from holdfast.servers.columns import Timestamp
+from holdfast.servers.refusals import body_of
 from holdfast.servers.removal import remove
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ async def execute_once(
         if error.status_code in NOT_STORED:
             raise
         status, headers = error.status_code, error.headers
-        body = bytes(JSONResponse({"detail": error.detail}).body)
+        body = body_of(error)
     await connection.execute(update(idempotency_keys).where(belongs_to(key)).values(status=status, body=body))
     return _json(status, body, headers)
 

@@ -52,6 +52,8 @@ class Service:
         lifespan: what surrounds the serving, such as an open database; entered before the first request, left after the
             last. Entering it may raise `ServerStartError`.
         meet: told the URLs of all services that are served together, by name, before the lifespan is entered.
+        stop: called once when the server is told to stop, while requests are still being answered: what waits for
+            something to happen should not, and nothing long should begin.
         page: files of a page of its own, by path; the one at `/` is shown in place of the page about the port.
     """
 
@@ -60,6 +62,7 @@ class Service:
     app: ASGIApp
     lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
     meet: Callable[[Mapping[str, str]], None] = lambda _: None
+    stop: Callable[[], None] = lambda: None
     page: Mapping[str, Asset] = field(default_factory=dict)
 
 

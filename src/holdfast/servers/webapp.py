@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from holdfast.servers.contextiq import Settings
     from holdfast.servers.db import Database
 
-__all__ = ["Purge", "create", "utc_now"]
+__all__ = ["Purge", "create", "passes", "utc_now"]
 
 logger = logging.getLogger(__name__)
 
@@ -153,14 +153,16 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, DBAPIError) and not _passes(error):
+    if not passes(error):
         raise error
     logger.error("%s %s: the database failed: %s", request.method, request.url.path, error)
     return JSONResponse({"detail": "The database is not available; try again"}, 503, {"Retry-After": "1"})
 
 
-def _passes(error: DBAPIError) -> bool:
-    """Whether the database may do the same another time."""
+def passes(error: Exception) -> bool:
+    """Whether a database that raised this may do the same another time."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeoutError | OSError)
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return True
     return getattr(error.orig, "sqlstate", None) in PASSING_STATES

@@ -1,8 +1,8 @@
-"""Typed clients for services of your own, one plain method per endpoint.
+"""Typed clients for services of your own, one plain method per endpoint; and webhooks, which services send to you.
 
     from holdfast.service import Call, Model, ServiceClient, ServiceSettings
 
-`ServiceClient` shows one. Names are loaded when they are first used.
+`ServiceClient` shows one, `Webhooks` what receives events. Names are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -23,8 +23,21 @@ if TYPE_CHECKING:
     from holdfast.service.paging import Cursor, LinkHeader, Offset, PageNumber, Paging, Step
     from holdfast.service.poll import PollDeadlineError
     from holdfast.service.progress import ProgressBar
+    from holdfast.service.readable import ReadCall, ReadPagedCall
     from holdfast.service.sending import NULL, Null, RequestModel
     from holdfast.service.settings import BaseServiceSettings, ServiceSettings
+    from holdfast.service.webhooks import (
+        HandlerResult,
+        MemoryReplayCache,
+        ReplayCache,
+        WebhookAnswer,
+        WebhookApp,
+        WebhookEvent,
+        WebhookResult,
+        Webhooks,
+        WebhookStatistics,
+        sign_webhook,
+    )
 
 __all__ = [
     "NULL",
@@ -36,8 +49,10 @@ __all__ = [
     "Call",
     "CheckResult",
     "Cursor",
+    "HandlerResult",
     "HealthReport",
     "LinkHeader",
+    "MemoryReplayCache",
     "Model",
     "Null",
     "Offset",
@@ -47,12 +62,22 @@ __all__ = [
     "Paging",
     "PollDeadlineError",
     "ProgressBar",
+    "ReadCall",
+    "ReadPagedCall",
+    "ReplayCache",
     "RequestModel",
     "ServiceClient",
     "ServiceSettings",
     "Step",
+    "WebhookAnswer",
+    "WebhookApp",
+    "WebhookEvent",
+    "WebhookResult",
+    "WebhookStatistics",
+    "Webhooks",
     "check_health",
     "renamed",
+    "sign_webhook",
     "unreachable",
 ]
 
@@ -68,8 +93,11 @@ _PLACES = {
     "holdfast.service.paging": "Cursor LinkHeader Offset PageNumber Paging Step",
     "holdfast.service.poll": "PollDeadlineError",
     "holdfast.service.progress": "ProgressBar",
+    "holdfast.service.readable": "ReadCall ReadPagedCall",
     "holdfast.service.sending": "NULL Null RequestModel",
     "holdfast.service.settings": "BaseServiceSettings ServiceSettings",
+    "holdfast.service.webhooks": "HandlerResult MemoryReplayCache ReplayCache WebhookAnswer WebhookApp WebhookEvent"
+    " WebhookResult WebhookStatistics Webhooks sign_webhook",
 }
 
 if not TYPE_CHECKING:  # to type checkers the package has the names above, and no others

@@ -146,7 +146,8 @@ class BulkRequest:
     @property
     def total(self) -> int | None:
         """How many items there are, if that is known beforehand."""
-        return len(self.items) if isinstance(self.items, Sized) else None
+        # The length of a call that can be read as a dict is that of the dict, for which it would be sent.
+        return len(self.items) if isinstance(self.items, Sized) and not isinstance(self.items, Call) else None
 
 
 class Bulk(FlowSource):

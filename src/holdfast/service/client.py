@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin, overload
 
 from holdfast.call import Call, returns_call
 from holdfast.client import ResilientClient
 from holdfast.exceptions import HoldfastError
-from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached
+from holdfast.http.options import BodyOptions, RequestOptions, check, check_cached, seconds_of
 from holdfast.service.decode import decoder
 from holdfast.service.described import described, says
 from holdfast.service.endpoint import Answered, Endpoint, Refused, Translate
 from holdfast.service.pages import PagedCall, PagedEndpoint, PageRequest
+from holdfast.service.readable import J, ReadCall, ReadPagedCall, readable
 from holdfast.service.sending import body_of, with_query
 from holdfast.service.settings import BaseServiceSettings, ServiceSettings
 from holdfast.service.template import template
@@ -34,7 +35,7 @@ R = TypeVar("R")
 S = TypeVar("S", bound=BaseServiceSettings)
 
 _OPTIONS = frozenset(BodyOptions.__annotations__) - {"params", "json"}
-_CALLS = frozenset({"Call", "PagedCall"})
+_CALLS = frozenset({"Call", "PagedCall", "ReadCall", "ReadPagedCall"})
 
 
 class ServiceClient(Generic[S]):
@@ -206,6 +207,28 @@ class ServiceClient(Generic[S]):
         call._take_over()  # noqa: SLF001
         return Call(source.then(make, otherwise), call.request)
 
+    @overload
+    def readable(self, call: PagedCall[M]) -> ReadPagedCall[M]: ...
+
+    @overload
+    def readable(self, call: Call[J]) -> ReadCall[J]: ...
+
+    def readable(self, call: Call[Any]) -> ReadCall[Any]:
+        """The same call, which can also be read as a dict without being awaited; the call that is given counts as used.
+
+        For endpoints whose users read what they get as JSON, and have done so without `await`::
+
+            def get_pet(self, pet_id: int) -> ReadCall[Pet]:
+                return self.readable(self.get(Pet, "/pets/{pet_id}", pet_id=pet_id))
+
+        Args:
+            call: of anything that has keys, as a `Model` has; or a paged one.
+
+        Raises:
+            RuntimeError: it was sent already.
+        """
+        return readable(call)
+
     # What is made of several calls
 
     def bulk(
@@ -336,6 +359,19 @@ class ServiceClient(Generic[S]):
         """Options of an endpoint that give way to those of the view (see `with_options`) that it is called on."""
         given = self.resilient._defaults  # noqa: SLF001
         return {name: value for name, value in options.items() if name not in given}
+
+    def answer_timeout(self) -> float | None:
+        """Seconds that a call of this view waits for bytes of its answer; None for as long as its deadline lets it.
+
+        A service that answers when something has happened has to be told a shorter time than that.
+        """
+        given = self.resilient._defaults  # noqa: SLF001
+        timeouts = seconds_of(given["timeout"]) if "timeout" in given else self.resilient.config.timeout.seconds()
+        return timeouts["read"]
+
+    def now(self) -> float:
+        """Monotonic seconds, by the clock that the waits of this client go by."""
+        return self.resilient._assembly.runtime.now()  # noqa: SLF001
 
     def translate(self, error: HoldfastError) -> HoldfastError:
         """The error that users of the service see in place of `error`, for a subclass with classes of its own."""

@@ -12,6 +12,7 @@ from holdfast.call import Call, returns_call
 from holdfast.exceptions import InvalidRequestError
 from holdfast.service.endpoint import Refused
 from holdfast.service.pages import PagedCall, PageRequest, RefusedPages
+from holdfast.service.readable import ReadCall, ReadPagedCall
 from holdfast.service.sending import BadParameterError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def says(method: Callable[..., Any]) -> str:
 
 def described(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method that describes a request: what is invalid about it is raised by its call."""
-    paged = says(method) == "PagedCall"
+    kind = says(method)
 
     @functools.wraps(method)
     def checked(self: Describing, *args: Any, **kwargs: Any) -> Any:
@@ -48,10 +49,11 @@ def described(method: Callable[..., Any]) -> Callable[..., Any]:
         except (ValidationError, BadParameterError) as error:
             name = f"{type(self).__name__}.{method.__name__}"
             refused = self.translate(invalid(name, error))
-            if paged:
+            if kind in ("PagedCall", "ReadPagedCall"):
                 endpoint = RefusedPages(self.resilient._assembly, refused)  # noqa: SLF001
-                return PagedCall(endpoint, PageRequest(name, {}, {}))
-            return Call(Refused(refused), name)
+                paged = PagedCall if kind == "PagedCall" else ReadPagedCall
+                return paged(endpoint, PageRequest(name, {}, {}))
+            return (ReadCall if kind == "ReadCall" else Call)(Refused(refused), name)
 
     return returns_call(checked)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.core.effects import Failed, Flow, Io
 from holdfast.service.inside import asked
+from holdfast.service.pages import PagedCall
 
 END: Any = object()
 """Comes after the last item."""
@@ -44,7 +45,8 @@ class Feed:
             return items.__aiter__()
         if not hasattr(items, "__iter__"):
             raise TypeError(f"{type(items).__name__} can only be iterated over in async code: await the call")
-        return iter(items)
+        # What a paged call that can be read as a dict iterates over in sync code are keys.
+        return items.walked() if isinstance(items, PagedCall) else iter(items)
 
 
 def _next(items: Iterator[Any]) -> list[Any]:

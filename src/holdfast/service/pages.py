@@ -67,6 +67,13 @@ class Page(Generic[T]):
         """The keys of the JSON object; none if it was a list."""
         return list(self._body)
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key of the JSON object, or `default` if there is none by that name."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
     def __getitem__(self, key: str | int) -> Any:
         if isinstance(key, int):
             return self.items[key]
@@ -355,6 +362,10 @@ class PagedCall(Call[Page[T]]):
                 yield item
 
     def __iter__(self) -> Iterator[T]:
+        return self.walked()
+
+    def walked(self) -> Iterator[T]:
+        """The items of all pages, in sync code. This call counts as used."""
         pages = iter(self.pages())
         return (item for page in pages for item in page.items)
 

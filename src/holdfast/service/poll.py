@@ -14,6 +14,7 @@ from holdfast.exceptions import (
     APIConnectionError,
     DeadlineExceededError,
     HoldfastError,
+    MaxRetriesExceededError,
     PoolTimeoutError,
     RateLimitError,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PollDeadlineError"]
 
-_PASSING = (APIConnectionError, RateLimitError, PoolTimeoutError)
+_PASSING = (APIConnectionError, RateLimitError, PoolTimeoutError, MaxRetriesExceededError)
 _PATIENCE = 30.0  # seconds; nobody wants to hear of an end much later than that
 _SHORTEST = 0.1  # seconds that the last poll before the deadline has for its answer; a fifth of a short deadline
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote, urlencode
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     PrivateAttr,
@@ -41,6 +43,23 @@ class BadParameterError(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field} {message}")
         self.field = field
+
+
+def json_object(value: dict[str, Any]) -> dict[str, Any]:
+    """The same value, of which is known that it can be sent.
+
+    Raises:
+        ValueError: it cannot be JSON.
+    """
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"it cannot be sent as JSON: {error}") from None
+    return value
+
+
+JsonObject: TypeAlias = Annotated[dict[str, Any], AfterValidator(json_object)]
+"""A field for a JSON object that belongs to the caller: sent as it is, nulls included."""
 
 
 class RequestModel(BaseModel):

@@ -14,9 +14,12 @@ from holdfast.service import (
     BulkResult,
     Call,
     HealthReport,
+    Offset,
     Page,
     PagedCall,
     ProgressBar,
+    ReadCall,
+    ReadPagedCall,
     check_health,
 )
 from tests.service.typed.pets import Pet, PetClient, PetSettings
@@ -87,6 +90,53 @@ def in_sync_code(client: PetClient) -> None:
     assert_type(client.list_pets().all().result(), list[Pet])
     with client as same:
         assert_type(same, PetClient)
+
+
+class ReadClient(PetClient):
+    """Calls of this one can be read as dicts."""
+
+    def read_pet(self, pet_id: int) -> ReadCall[Pet]:
+        return self.readable(self.get(Pet, "/pets/{pet_id}", pet_id=pet_id))
+
+    def read_json(self) -> ReadCall[dict[str, int]]:
+        return self.readable(self.get(dict[str, int], "/pets"))
+
+    def read_pets(self) -> ReadPagedCall[Pet]:
+        return self.readable(self.pages(Pet, "/pets", paging=Offset()))
+
+
+async def read(client: ReadClient) -> None:
+    pet = client.read_pet(7)
+    assert_type(pet["name"], Any)
+    assert_type(pet.get("tag", ""), Any)
+    assert_type(pet.keys(), list[str])
+    assert_type(list(pet), list[str])
+    assert_type(dict(pet), dict[str, Any])
+    assert_type("name" in pet and len(pet) > 1, bool)
+    assert_type(await pet, Pet)
+    assert_type(await client.read_json(), dict[str, int])
+    pets = client.read_pets()
+    assert_type(pets["items"], Any)
+    assert_type([key for key in pets], list[str])  # noqa: C416  # what `for` gives
+    assert_type(await pets, Page[Pet])
+    async for one in client.read_pets():
+        assert_type(one, Pet)
+    assert_type(await client.read_pets().all(), list[Pet])
+    _ = assert_type(client.read_pets().with_options(deadline=2).ahead(), ReadPagedCall[Pet])
+    walk = (pet async for pet in client.read_pets())
+    assert_type(await client.bulk(walk, lambda pet: client.read_pet(pet.id)), BulkResult[Pet])
+
+
+def read_in_sync_code(client: ReadClient) -> None:
+    assert_type(client.read_pet(7).result(), Pet)
+    for one in client.read_pets().walked():
+        assert_type(one, Pet)
+
+
+async def refused_reads(client: ReadClient) -> None:
+    count = client.get(int, "/count")
+    await client.readable(count)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    client.read_pet(7)["name", 1]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
 
 
 async def refused(client: PetClient) -> None:

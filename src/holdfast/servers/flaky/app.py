@@ -68,34 +68,40 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/msg")
     async def get_message(delay: Delay = 0, x_request_id: RequestId = None) -> JSONResponse:
+        """Get a new message id, unless the request is one that fails."""
         return await message(delay, x_request_id)
 
     @app.post("/msg")
     async def post_message(
         delay: Delay = 0, x_request_id: RequestId = None, idempotency_key: RequestId = None
     ) -> JSONResponse:
+        """The same, for clients that send something."""
         return await message(delay, idempotency_key or x_request_id)
 
     @app.post("/fail/count/{count}")
     async def fail_count(count: Count) -> JSONResponse:
+        """Let the next requests for a message fail."""
         failures.fail_next(count)
         logger.info("the next %d requests fail", count)
         return JSONResponse({"message": f"The next {count} requests will fail", "fail_requests_count": count})
 
     @app.post("/fail/duration/{seconds}")
     async def fail_duration(seconds: Duration) -> JSONResponse:
+        """Let all requests for a message fail for a time."""
         failures.fail_for(seconds, _now())
         logger.info("all requests of the next %d s fail", seconds)
         return JSONResponse({"message": f"All requests will fail for {seconds} seconds", "duration_seconds": seconds})
 
     @app.post("/fail/reset")
     async def fail_reset() -> JSONResponse:
+        """Let no more requests fail."""
         failures.reset()
         logger.info("no more failures")
         return JSONResponse({"message": "No more induced failures", "status": "normal_operation"})
 
     @app.get("/fail/status")
     async def fail_status() -> JSONResponse:
+        """Which of the coming requests fail."""
         remaining = failures.remaining(_now())
         failing = failures.count > 0 or remaining > 0
         status = {
@@ -108,6 +114,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/health")
     async def health() -> JSONResponse:
+        """Whether the server is there; it never fails."""
         return JSONResponse({"status": "ok", "uptime_seconds": time.monotonic() - started})
 
     return app

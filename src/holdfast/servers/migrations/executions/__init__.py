@@ -1,0 +1,1 @@
+"""Revisions of what the Service Integration server keeps of executions."""
