@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import ssl
 import threading
@@ -18,9 +19,12 @@ from holdfast.config import ClientConfig
 from holdfast.http.cookies import OriginJar
 from holdfast.http.drive_async import AsyncDriver
 from holdfast.http.drive_sync import SyncDriver
+from holdfast.http.engines.base import Engine
 from holdfast.http.engines.httpx2_engine import AsyncHttpx2Engine, SyncHttpx2Engine
 from holdfast.http.proxies import environment_proxies
 from holdfast.http.runtime import Runtime
+
+_log = logging.getLogger("holdfast")
 
 
 class WrongColour(RuntimeError):
@@ -96,7 +100,34 @@ class Connections:
                     driver = self._sync = SyncDriver(self._runtime, self._sync_engine())
         return driver
 
-    def _async_engine(self) -> AsyncHttpx2Engine:
+    def _async_engine(self) -> Engine:
+        why = self._why_not_native()
+        _log.debug("engine under asyncio: %s", "native" if why is None else f"httpx2 ({why})")
+        if why is not None:
+            return self._httpx2_engine()
+        from holdfast.http.engines.native_async import AsyncNativeEngine
+
+        settings = self._arguments()
+        return AsyncNativeEngine(settings["verify"], settings["limits"], self._jar, self._httpx2_engine)
+
+    def _why_not_native(self) -> str | None:
+        """What of this client only httpx2's connections can do; None if ours are to be used."""
+        config = self._config
+        if self._http_client is not None:
+            return "http_client was handed in"
+        if self._transport is not None:
+            return "a transport was handed in"
+        if config.engine != "native":
+            return f"engine={config.engine!r}"
+        if config.http2:
+            return "http2=True"
+        if config.proxy is not None:
+            return "proxy is set"
+        if config.trust_env and any(environment_proxies().values()):
+            return "the environment names a proxy"
+        return None
+
+    def _httpx2_engine(self) -> AsyncHttpx2Engine:
         client = self._http_client
         if client is not None:
             if not isinstance(client, httpx2.AsyncClient):

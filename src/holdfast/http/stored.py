@@ -104,7 +104,8 @@ _new = StoredResponse.__new__
 def thaw(response: httpx2.Response, job: Job | Callable[[], Job] | None) -> StoredResponse:
     """A response of the caller's own from another one. `job`: of the call, or what makes it when looked at."""
     # What a shallow copy does, without its detour through pickling: a cache hit costs a tenth of it.
-    attributes = response.__dict__.copy()
+    settle = getattr(response, "settle", None)  # of one of the native engine, which is not all made yet
+    attributes = response.__dict__.copy() if settle is None else settle()
     if response.__class__ is not StoredResponse:
         attributes["_headers"] = httpx2.Headers(attributes.pop("headers"))
         attributes["_is_stored"] = True

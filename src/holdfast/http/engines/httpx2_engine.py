@@ -150,7 +150,7 @@ class _UrlFilter(logging.Filter):
 logging.getLogger("httpx2").addFilter(_UrlFilter())
 
 
-def _keep_cookies(response: httpx2.Response, jar: CookieJar) -> None:
+def keep_cookies(response: httpx2.Response, jar: CookieJar) -> None:
     """Puts into `jar` what httpx2 puts only into the jar of the client that it sent with."""
     if "set-cookie" in response.headers:
         with contextlib.suppress(RuntimeError):  # a response that somebody made up may have no request
@@ -161,6 +161,14 @@ def _keep_cookies(response: httpx2.Response, jar: CookieJar) -> None:
 _ASYNC_REQUEST, _SYNC_REQUEST = (
     one.request if _theirs(one.request) else None for one in (httpx2.AsyncClient, httpx2.Client)
 )
+
+_ASYNC_SEND = httpx2.AsyncClient.send
+
+
+def is_unreplaced() -> bool:
+    """Whether nobody has put anything in the place of what the async clients of httpx2 send by."""
+    client = httpx2.AsyncClient
+    return client.request is _ASYNC_REQUEST and client.send is _ASYNC_SEND
 
 
 class AsyncHttpx2Engine:
@@ -197,7 +205,7 @@ class AsyncHttpx2Engine:
         try:
             response = await client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
             if self._jar is not None:
-                _keep_cookies(response, self._jar)
+                keep_cookies(response, self._jar)
             if job.stream:
                 return await head(response)
             return await read(response, job.cap)
@@ -217,7 +225,7 @@ class AsyncHttpx2Engine:
         except Exception as error:
             raise engine_error(error, head=False) from error
         if self._jar is not None:
-            _keep_cookies(response, self._jar)
+            keep_cookies(response, self._jar)
         return response
 
     async def aclose(self) -> None:
@@ -271,7 +279,7 @@ class SyncHttpx2Engine:
         try:
             response = client.send(request, stream=True, auth=_NO_AUTH, follow_redirects=False)
             if self._jar is not None:
-                _keep_cookies(response, self._jar)
+                keep_cookies(response, self._jar)
             if job.stream:
                 return head_sync(response)
             return read_sync(response, job.cap)
@@ -290,7 +298,7 @@ class SyncHttpx2Engine:
         except Exception as error:
             raise engine_error(error, head=False) from error
         if self._jar is not None:
-            _keep_cookies(response, self._jar)
+            keep_cookies(response, self._jar)
         return response
 
     def close(self) -> None:

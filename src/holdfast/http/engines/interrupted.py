@@ -6,9 +6,20 @@ A cancelled task only tells by its traceback what it was waiting for. Nothing ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import TypeVar
 
 from holdfast.http.engines.base import EngineError, Sent, deadline_passed
+
+F = TypeVar("F")
+_before: set[CodeType] = set()
+
+
+def before_sending(function: F) -> F:
+    """Marks a coroutine function of an engine as one that is over before the first byte of a request goes out."""
+    assert isinstance(function, FunctionType)  # noqa: S101  # it is used as a decorator of those
+    _before.add(function.__code__)
+    return function
 
 
 def cut_by_deadline(error: BaseException) -> EngineError:
@@ -27,10 +38,12 @@ def cut_by_deadline(error: BaseException) -> EngineError:
 def never_sent(error: BaseException) -> bool:
     """Whether a request that was interrupted by this had certainly not begun to be sent.
 
-    That is so if the task was inside a pool of httpcore2, waiting for a connection or making one, and not inside of a
+    That is so if the task was inside of what `before_sending` marks, or inside a pool of httpcore2, waiting for a connection or making one, and not inside of a
     connection, where requests are written. A proxy's answer to CONNECT is waited for inside of a connection too, and
     so is everything that goes through other transports: of that, nothing is certain.
     """
+    if any(frame.f_code in _before for frame in _frames(error.__traceback__)):
+        return True
     import httpcore2  # not before it has to be: `import holdfast` does without
 
     pool = httpcore2.AsyncConnectionPool.handle_async_request.__code__

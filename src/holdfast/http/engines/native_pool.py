@@ -1,0 +1,350 @@
+"""The connections of the native engine on one event loop: opened, kept, handed on in turn, and timed by one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from time import monotonic
+from typing import Any
+
+import httpx2
+
+from holdfast.core.effects import FOREVER
+from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.engines.dialing import dialed
+from holdfast.http.engines.h1_request import NotOurs
+from holdfast.http.engines.interrupted import before_sending
+from holdfast.http.engines.native_connection import Connection
+
+_UNLIMITED = 1 << 62
+
+
+class Origin:
+    """Scheme, host and port, and the idle connections to it.
+
+    Attributes:
+        idle: those, the one that was used last at the end.
+        foreign: whether it speaks another version of HTTP, so that others have to serve it.
+    """
+
+    __slots__ = ("foreign", "host", "idle", "name", "port", "tls")
+
+    def __init__(self, name: str, url: httpx2.URL) -> None:
+        self.name = name
+        self.tls = url.scheme == "https"
+        self.host = url.raw_host.decode("ascii")
+        self.port = url.port or (443 if self.tls else 80)
+        self.idle: list[Connection] = []
+        self.foreign = False
+
+
+class _Waiter:
+    """One who waits for a connection. It is given one, or None for leave to open one."""
+
+    __slots__ = ("due", "future", "origin")
+
+    def __init__(self, origin: Origin, due: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.origin = origin
+        self.due = due
+        self.future: asyncio.Future[Connection | None] = loop.create_future()
+
+
+class Pool:
+    """The connections to all origins.
+
+    Whoever finds none free waits in one queue, first come, first served, whatever the origin. A connection never serves
+    another origin than the one it was opened to.
+
+    Args:
+        ssl_context: for https.
+        limits: of the number of connections, of those among them that are idle, and of the time that they are.
+        uds: path of a Unix domain socket to connect to instead of the host.
+        local_address: to connect from.
+
+    Attributes:
+        next: when the timer fires.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ssl_context: ssl.SSLContext,
+        limits: httpx2.Limits,
+        *,
+        uds: str | None = None,
+        local_address: str | None = None,
+    ) -> None:
+        self.next = FOREVER
+        self._loop = loop
+        self._ssl_context = ssl_context
+        self._uds = uds
+        self._local_address = local_address
+        self._most = _UNLIMITED if limits.max_connections is None else limits.max_connections
+        idle = limits.max_keepalive_connections
+        self._most_idle = _UNLIMITED if idle is None else idle
+        self._expiry = FOREVER if limits.keepalive_expiry is None else limits.keepalive_expiry
+        self._origins: dict[str, Origin] = {}
+        self._connections: set[Connection] = set()
+        self._opening = 0
+        self._idle = 0
+        self._waiters: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def origin(self, name: str, url: httpx2.URL) -> Origin:
+        """The origin of a URL. There is one of each name."""
+        origin = self._origins.get(name)
+        if origin is None:
+            origin = self._origins[name] = Origin(name, url)
+        return origin
+
+    # Getting a connection
+
+    def take(self, origin: Origin) -> Connection | None:
+        """An idle connection, if there is one: the one that was used last, which the server has most likely kept."""
+        idle = origin.idle
+        while idle:
+            connection = idle.pop()
+            self._idle -= 1
+            if connection.usable():
+                return connection
+            connection.drop()
+        return None
+
+    @before_sending
+    async def acquire(self, origin: Origin, timeouts: dict[str, float | None]) -> Connection:
+        """A connection, when there is none idle: a new one, or the next one in turn that becomes free.
+
+        Raises:
+            EngineError: there was none in time, or it could not be opened. Nothing was sent.
+            NotOurs: the server speaks HTTP/2 only.
+        """
+        if self._closed:
+            raise _closed()
+        if self._waiters or not self._has_room():
+            connection = await self._turn(origin, timeouts["pool"])
+            if connection is not None:
+                if connection.usable():
+                    connection.handed = False
+                    return connection
+                connection.drop()  # its place is ours
+        else:
+            self._opening += 1
+        try:
+            made = await self._opened(origin, timeouts["connect"])
+        finally:
+            self._opening -= 1
+            self._vacate()
+        return made
+
+    async def _turn(self, origin: Origin, timeout: float | None) -> Connection | None:  # noqa: ASYNC109  # by the timer
+        due = FOREVER if timeout is None else monotonic() + timeout
+        waiter = _Waiter(origin, due, self._loop)
+        self._waiters.append(waiter)
+        if due < self.next:
+            self.arm(due)
+        try:
+            return await waiter.future
+        except BaseException:
+            future = waiter.future
+            if self._loop.is_closed():
+                raise
+            if not future.done():
+                future.cancel()
+            if future.cancelled():
+                self._drop_waiter(waiter)
+            elif future.exception() is None:
+                self._give_back(future.result())
+            raise
+
+    def _drop_waiter(self, waiter: _Waiter) -> None:
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            pass  # whoever served the queue has passed it over
+
+    def _give_back(self, granted: Connection | None) -> None:
+        """Somebody was served who is not there any more."""
+        if granted is None:
+            self._opening -= 1
+            self._vacate()
+        elif granted.gone:
+            self._opening -= 1  # see `lost`
+            self._vacate()
+        else:
+            granted.handed = False
+            self.release(granted)
+
+    def _has_room(self) -> bool:
+        """Whether one more may be opened; for that, one that is idle elsewhere is closed."""
+        if len(self._connections) + self._opening < self._most:
+            return True
+        if not self._idle:
+            return False
+        self._drop_oldest()
+        return len(self._connections) + self._opening < self._most
+
+    def _drop_oldest(self) -> None:
+        oldest = min((one.idle[0] for one in self._origins.values() if one.idle), key=lambda one: one.due)
+        oldest.origin.idle.remove(oldest)
+        self._idle -= 1
+        oldest.drop()
+
+    async def _opened(self, origin: Origin, timeout: float | None) -> Connection:  # noqa: ASYNC109  # for all its steps
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await self._connected(origin)
+        except TimeoutError as error:
+            cause: httpx2.TransportError = httpx2.ConnectTimeout(str(error) or "no connection was made in time")
+            cause.__cause__ = error
+            raise EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause, timed_out=True) from error
+        except OSError as error:
+            cause = httpx2.ConnectError(str(error) or type(error).__name__)
+            cause.__cause__ = error
+            raise EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause) from error
+        if connection.gone or self._closed:
+            connection.drop()
+            raise _closed() if self._closed else _ended()
+        security = connection.extra("ssl_object")
+        if security is not None and security.selected_alpn_protocol() not in (None, "http/1.1"):
+            connection.drop()
+            origin.foreign = True
+            raise NotOurs("the server chose another version of HTTP")
+        self._connections.add(connection)
+        return connection
+
+    async def _connected(self, origin: Origin) -> Connection:
+        connection = Connection(self, origin, self._loop)
+        settings: dict[str, Any] = {}
+        if origin.tls:
+            # Others may offer HTTP/2 with the same context.
+            self._ssl_context.set_alpn_protocols(["http/1.1"])
+            settings = {"ssl": self._ssl_context, "server_hostname": origin.host}
+        if self._uds is not None:
+            await self._loop.create_unix_connection(lambda: connection, self._uds, **settings)
+            return connection
+        made = await dialed(origin.host, origin.port, self._local_address)
+        try:
+            await self._loop.create_connection(lambda: connection, sock=made, **settings)
+        except BaseException:
+            connection.drop()
+            made.close()
+            raise
+        return connection
+
+    # What connections tell
+
+    def release(self, connection: Connection) -> None:
+        """It is free for the next request: of the first in the queue, or later."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if waiter.future.done():
+                continue
+            if waiter.origin is connection.origin:
+                connection.handed = True
+                connection.due = FOREVER
+                waiter.future.set_result(connection)
+            else:
+                self._opening += 1  # before its place is free for others
+                waiter.future.set_result(None)
+                connection.drop()
+            return
+        if self._closed or self._most_idle == 0:
+            connection.drop()
+            return
+        if self._idle >= self._most_idle:
+            self._drop_oldest()
+        connection.origin.idle.append(connection)
+        self._idle += 1
+        due = connection.due = monotonic() + self._expiry
+        if due < self.next:
+            self.arm(due)
+
+    def lost(self, connection: Connection) -> None:
+        """It is gone, and its place is free."""
+        if connection not in self._connections or self._loop.is_closed():
+            return  # it was never quite open, or nobody is left
+        self._connections.discard(connection)
+        if connection.handed:
+            self._opening += 1  # in its place, whoever it was handed to opens another one
+            return
+        idle = connection.origin.idle
+        if connection in idle:
+            idle.remove(connection)
+            self._idle -= 1
+        self._vacate()
+
+    def _vacate(self) -> None:
+        """Lets those in the queue have the places that are free."""
+        while self._waiters and len(self._connections) + self._opening < self._most:
+            waiter = self._waiters.popleft()
+            if not waiter.future.done():
+                self._opening += 1
+                waiter.future.set_result(None)
+
+    # Time
+
+    def arm(self, when: float) -> None:
+        """Looks at what is due at this time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.next = when
+        self._timer = self._loop.call_later(max(when - monotonic(), 0.0), self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self.next = FOREVER
+        now = monotonic()
+        following = FOREVER
+        for connection in list(self._connections):
+            if connection.due <= now:
+                connection.expire()
+            elif connection.due < following:
+                following = connection.due
+        for waiter in list(self._waiters):
+            if waiter.due <= now:
+                self._drop_waiter(waiter)
+                if not waiter.future.done():
+                    waiter.future.set_exception(_pool_timeout())
+            elif waiter.due < following:
+                following = waiter.due
+        if following < self.next:
+            self.arm(following)
+
+    def close(self) -> None:
+        """Closes all connections; the requests on them fail, and so do those in the queue."""
+        self._closed = True
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.future.done():
+                waiter.future.set_exception(_closed())
+        cause = httpx2.ReadError("the client was closed")
+        for connection in list(self._connections):
+            connection.fail(EngineError(str(cause), sent=Sent.MAYBE, phase="head", cause=cause))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.next = FOREVER
+
+    async def aclose(self) -> None:
+        """As `close`, and waits until the sockets are closed too."""
+        self.close()
+        # A transport lets go of its socket one turn of the loop after it was told to; one with TLS, two.
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+def _closed() -> EngineError:
+    cause = httpx2.ConnectError("the client was closed")
+    return EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause)
+
+
+def _ended() -> EngineError:
+    cause = httpx2.ConnectError("the server closed the connection before anything was sent")
+    return EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause)
+
+
+def _pool_timeout() -> EngineError:
+    cause = httpx2.PoolTimeout("no connection became free in time")
+    return EngineError(str(cause), sent=Sent.NO, phase="pool", cause=cause, timed_out=True)

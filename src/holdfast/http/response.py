@@ -1,0 +1,150 @@
+"""The response of the native engine: an `httpx2.Response` whose parts are made when somebody looks at them.
+
+Of most responses, status and body are all that is ever read. Making the rest, headers, request, extensions and the time
+it took, costs as much as everything else that happens to a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+
+from holdfast.core.effects import Job
+from holdfast.http.engines.h1 import Head
+
+_Raw = list[tuple[bytes, bytes]]
+
+
+class _Read(httpx2.AsyncByteStream):
+    """The stream of a response whose body was read."""
+
+
+_READ = _Read()
+
+
+class NativeResponse(httpx2.Response):
+    """A response as it came over a connection of our own, in every public respect one of httpx2's.
+
+    What is not in the instance is made by `__getattr__` when it is first looked at, and stays.
+    """
+
+    # What those have in common whose body was read. As attributes of the class they cost nothing.
+    is_closed = True
+    is_stream_consumed = True
+    next_request = None
+    default_encoding = "utf-8"
+    stream: httpx2.SyncByteStream | httpx2.AsyncByteStream = _READ
+    _num_bytes_downloaded = 0
+
+    _head: Head
+    _job: Job
+    _sent: tuple[httpx2.URL, _Raw, Any, dict[str, float | None]]
+    _network: Callable[[], Any]
+
+    def __getattr__(self, name: str) -> Any:
+        # A copy that came out of a pickle has no head any more, and everything that was made of it.
+        maker = _MAKERS.get(name) if "_head" in self.__dict__ else None
+        made = None if maker is None else getattr(self, maker)()
+        if made is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        self.__dict__[name] = made
+        return made
+
+    def settle(self) -> dict[str, Any]:
+        """Makes whatever nobody has looked at yet. Returns the attributes that a response of httpx2 would have."""
+        for name in _MAKERS:
+            getattr(self, name, None)
+        shared = {name: getattr(self, name) for name in _SHARED}
+        return shared | {name: value for name, value in self.__dict__.items() if name not in _OWN}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.settle().items() if name not in _NOT_PICKLED}
+
+    def raw_fields(self) -> _Raw:
+        """The headers as `httpx2.Headers.raw` has them, which is cheaper while nobody has looked at `headers`."""
+        attributes = self.__dict__
+        return attributes["_head"].fields() if "headers" not in attributes else self.headers.raw
+
+    def sets_cookies(self) -> bool:
+        """Whether it came with a Set-Cookie."""
+        return self._head.cookies
+
+    def _make_headers(self) -> httpx2.Headers:
+        return httpx2.Headers(self._head.fields())
+
+    def _make_request(self) -> httpx2.Request:
+        url, headers, body, timeouts = self._sent
+        stream = httpx2.ByteStream(body) if body.__class__ is bytes else body
+        extensions = {"timeout": timeouts, **self._job.context.extensions}
+        return httpx2.Request(self._job.method, url, headers=headers, stream=stream, extensions=extensions)
+
+    def _make_extensions(self) -> dict[str, Any]:
+        version = b"HTTP/1.1" if self._head.minor else b"HTTP/1.0"
+        return {"http_version": version, "reason_phrase": self._head.reason, "network_stream": self._network()}
+
+    def _make_elapsed(self) -> timedelta | None:
+        times = self.__dict__.get("_times")
+        return None if times is None else timedelta(seconds=times[1] - times[0])
+
+    def _make_history(self) -> list[httpx2.Response]:
+        return []
+
+
+_MAKERS = {
+    "headers": "_make_headers",
+    "_request": "_make_request",
+    "extensions": "_make_extensions",
+    "history": "_make_history",
+    "_elapsed": "_make_elapsed",
+}
+_SHARED = ("is_closed", "is_stream_consumed", "next_request", "default_encoding", "stream", "_num_bytes_downloaded")
+_OWN = frozenset({"_head", "_job", "_sent", "_network", "_times"})
+_NOT_PICKLED = frozenset({"extensions", "stream", "is_closed", "_decoder"})  # as in `httpx2.Response`
+_new = NativeResponse.__new__
+
+
+def whole(
+    head: Head, content: bytes, job: Job, body: Any, network: Callable[[], Any], times: tuple[float, float]
+) -> NativeResponse:
+    """A response whose body was read, under asyncio.
+
+    Args:
+        head: its head.
+        content: its body, decoded.
+        job: what it answers. `body`: what was sent with it, bytes or the stream.
+        network: makes its ``network_stream``.
+        times: when its request began to be sent, and when it was complete, in seconds of the same clock.
+    """
+    response = _new(NativeResponse)
+    response.__dict__ = {
+        "status_code": head.status,
+        "_content": content,
+        "_num_bytes_downloaded": len(content),
+        "_head": head,
+        "_job": job,
+        "_sent": (job.url, job.headers, body, job.timeouts),
+        "_network": network,
+        "_times": times,
+    }
+    return response
+
+
+def streamed(
+    head: Head, stream: httpx2.AsyncByteStream, job: Job, body: Any, network: Callable[[], Any]
+) -> NativeResponse:
+    """A response whose body is still to come. Its stream knows the time that it took; otherwise see `whole`."""
+    response = _new(NativeResponse)
+    response.__dict__ = {
+        "status_code": head.status,
+        "is_closed": False,
+        "is_stream_consumed": False,
+        "stream": stream,
+        "_head": head,
+        "_job": job,
+        "_sent": (job.url, job.headers, body, job.timeouts),
+        "_network": network,
+    }
+    return response
