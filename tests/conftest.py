@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, settings
 
+from holdfast import ClientConfig
 from tests.support.serving import request, serving
 
 pytest_plugins = ["holdfast.testing.plugin"]
@@ -22,6 +23,11 @@ settings.register_profile("ci", _SHARED, max_examples=50, stateful_step_count=30
 settings.register_profile("dev", _SHARED, max_examples=100, stateful_step_count=40)
 settings.register_profile("thorough", _SHARED, max_examples=5_000, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+# TEST_ENGINE=native runs everything with that engine, where a test does not say which.
+if engine := os.environ.get("TEST_ENGINE"):
+    ClientConfig.model_fields["engine"].default = engine
+    ClientConfig.model_rebuild(force=True)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     # Started in the background by a shell, everything ignores Ctrl-C; there are tests of just that.

@@ -1,4 +1,4 @@
-"""Both colours, and two servers on origins of their own."""
+"""Both colours, the async one with each engine, and two servers on origins of their own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tests.support.colours import Colour
 from tests.support.loopback import Loopback
 
 
-@pytest.fixture(params=["async", "sync"])
+@pytest.fixture(params=["async", "native", "sync"])
 def colour(request: pytest.FixtureRequest) -> Iterator[Colour]:
-    user = Colour(sync=request.param == "sync")
+    user = Colour(sync=request.param == "sync", engine={"async": "httpx2", "native": "native"}.get(request.param))
     yield user
     user.close()
 

@@ -30,17 +30,18 @@ def is_a(error: object, kind: type[BaseException]) -> bool:
 
 
 class Colour:
-    """One who uses clients in one colour."""
+    """One who uses clients in one colour, and with one engine; None for what the configuration says."""
 
-    def __init__(self, *, sync: bool) -> None:
+    def __init__(self, *, sync: bool, engine: str | None = None) -> None:
         self.sync = sync
+        self._settings = {} if engine is None else {"engine": engine}
         self._runner = asyncio.Runner()
         self._clients: list[ResilientClient] = []
         self._given: list[httpx2.Client | httpx2.AsyncClient] = []
 
     def client(self, base_url: str, *, observers: Any = (), **settings: Any) -> ResilientClient:
         """A client that is closed after the test."""
-        client = ResilientClient(config(base_url, **settings), observers=observers)
+        client = ResilientClient(config(base_url, **self._settings | settings), observers=observers)
         self._clients.append(client)
         return client
 

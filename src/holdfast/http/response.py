@@ -68,6 +68,10 @@ class NativeResponse(httpx2.Response):
         attributes = self.__dict__
         return attributes["_head"].fields() if "headers" not in attributes else self.headers.raw
 
+    def hold(self, content: bytes) -> None:
+        """Takes this for the body, which was read and decoded."""
+        self._content = content
+
     def sets_cookies(self) -> bool:
         """Whether it came with a Set-Cookie."""
         return self._head.cookies
@@ -77,9 +81,13 @@ class NativeResponse(httpx2.Response):
 
     def _make_request(self) -> httpx2.Request:
         url, headers, body, timeouts = self._sent
-        stream = httpx2.ByteStream(body) if body.__class__ is bytes else body
         extensions = {"timeout": timeouts, **self._job.context.extensions}
-        return httpx2.Request(self._job.method, url, headers=headers, stream=stream, extensions=extensions)
+        if body.__class__ is not bytes:
+            return httpx2.Request(self._job.method, url, headers=headers, stream=body, extensions=extensions)
+        stream = httpx2.ByteStream(body)
+        request = httpx2.Request(self._job.method, url, headers=headers, stream=stream, extensions=extensions)
+        request.read()  # so that its content can be looked at
+        return request
 
     def _make_extensions(self) -> dict[str, Any]:
         version = b"HTTP/1.1" if self._head.minor else b"HTTP/1.0"

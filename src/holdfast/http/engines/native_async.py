@@ -13,7 +13,7 @@ import httpx2
 from holdfast.core.effects import Job
 from holdfast.http.bodies import BodySpent
 from holdfast.http.content import head as readable
-from holdfast.http.content import read, with_content
+from holdfast.http.content import read
 from holdfast.http.engines.base import Engine, EngineError, Sent
 from holdfast.http.engines.h1_request import CHUNKED, LAST_CHUNK, Encoder, NotOurs, RequestHead, chunk
 from holdfast.http.engines.httpx2_engine import engine_error, is_unreplaced, keep_cookies
@@ -98,13 +98,14 @@ class AsyncNativeEngine:
                 connection = await pool.acquire(origin, job.timeouts)
         except NotOurs:
             return await self._elsewhere(job)
-        if sent is body and len(sent) <= _AT_ONCE and not head.expects:
+        if sent.__class__ is bytes and len(sent) <= _AT_ONCE and not head.expects:
             data = head.data + sent if sent else head.data
             future = connection.begin(job, data, sent, closes=head.closes, sending=False)
+            turn = connection.turn
             try:
-                response = await future
+                response = (await future).pop()
             except BaseException:
-                _abandon(connection, future)
+                _abandon(connection, turn, future)
                 raise
         else:
             response = await _send_slowly(connection, job, head, sent)
@@ -115,11 +116,13 @@ class AsyncNativeEngine:
         try:
             if job.stream:
                 return await readable(response)
-            return await read(response, job.cap)
+            body = await read(response, job.cap)
+            response.hold(body.content)
         except Exception as error:
-            if response.status_code >= 400:
-                return with_content(response, b"")  # the status says enough, whatever became of the explanation
-            raise engine_error(error, head=True) from error
+            if response.status_code < 400:
+                raise engine_error(error, head=True) from error
+            response.hold(b"")  # the status says enough, whatever became of the explanation
+        return response
 
     def _look(self, job: Job) -> _Known:
         """What is to be known about a URL that was not sent to before."""
@@ -162,9 +165,9 @@ def _stream(body: Any) -> Any:
     return stream
 
 
-def _abandon(connection: Connection, future: asyncio.Future[NativeResponse]) -> None:
+def _abandon(connection: Connection, turn: int, future: asyncio.Future[list[NativeResponse]]) -> None:
     """Nobody waits for the response any more."""
-    if connection.serves(future):
+    if connection.serves(turn):
         connection.abort()
     if future.done() and not future.cancelled():
         future.exception()  # it is nobody's, and not to be complained about
@@ -173,28 +176,27 @@ def _abandon(connection: Connection, future: asyncio.Future[NativeResponse]) -> 
 async def _send_slowly(connection: Connection, job: Job, head: RequestHead, body: Any) -> NativeResponse:
     """Sends what does not go out at once. The response may come before that is done."""
     future = connection.begin(job, head.data, body, closes=head.closes, sending=True)
+    turn = connection.turn
     try:
-        await _send_body(connection, job, head, body, future)
-        return await future
+        await _send_body(connection, turn, job, head, body)
+        return (await future).pop()
     except EngineError:
         raise
     except BaseException as error:
-        _abandon(connection, future)
+        _abandon(connection, turn, future)
         if isinstance(error, Exception):
             raise engine_error(error, head=False) from error
         raise
 
 
-async def _send_body(
-    connection: Connection, job: Job, head: RequestHead, body: Any, future: asyncio.Future[NativeResponse]
-) -> None:
+async def _send_body(connection: Connection, turn: int, job: Job, head: RequestHead, body: Any) -> None:
     if head.expects:
-        await _continued(connection, future)
+        await _continued(connection, turn)
     write = job.timeouts["write"]
     if body.__class__ is bytes:
         whole = memoryview(body)
         for at in range(0, len(body), _AT_ONCE):
-            if not connection.serves(future):
+            if not connection.serves(turn):
                 return
             connection.send(whole[at : at + _AT_ONCE])
             await connection.flushed(write)
@@ -203,7 +205,7 @@ async def _send_body(
         chunks = aiter(body)
         try:
             async for data in chunks:
-                if not connection.serves(future):
+                if not connection.serves(turn):
                     return
                 if left == CHUNKED:
                     data = chunk(data)
@@ -220,17 +222,17 @@ async def _send_body(
                 await close()
         if left > 0:
             raise httpx2.LocalProtocolError("the body is shorter than its Content-Length")
-        if left == CHUNKED and connection.serves(future):
+        if left == CHUNKED and connection.serves(turn):
             connection.send(LAST_CHUNK)
-    if connection.serves(future):
+    if connection.serves(turn):
         connection.sent()
 
 
-async def _continued(connection: Connection, future: asyncio.Future[NativeResponse]) -> None:
+async def _continued(connection: Connection, turn: int) -> None:
     """Waits until the server wants the body, or answers without it, for a while."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            while connection.serves(future) and not connection.interim():
+            while connection.serves(turn) and not connection.interim():
                 await connection.waited()
     except TimeoutError:
         pass

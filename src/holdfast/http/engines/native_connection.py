@@ -52,11 +52,12 @@ class Connection(asyncio.Protocol):
         due: when whatever it waits for takes too long: an answer, room to write, or the next request.
         handed: whether it was given to one who has not begun yet.
         gone: whether it takes no more requests, because it was closed, or is about to be.
+        turn: counts the requests.
     """
 
     __slots__ = (
         "_assembly", "_began", "_body", "_closes", "_full", "_future", "_job", "_keeper", "_loop", "_poll", "_read",
-        "_sending", "_stream", "_transport", "_waiter", "due", "gone", "handed", "origin",
+        "_sending", "_stream", "_transport", "_waiter", "due", "gone", "handed", "origin", "turn",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,6 +65,7 @@ class Connection(asyncio.Protocol):
         self.due = FOREVER
         self.handed = False
         self.gone = False
+        self.turn = 0
         self._keeper = keeper
         self._loop = loop
         self._transport: Any = None
@@ -73,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._assembly: Assembly | None = None
         self._job: Job | None = None
         self._body: Any = b""
-        self._future: asyncio.Future[NativeResponse] | None = None
+        self._future: asyncio.Future[list[NativeResponse]] | None = None
         self._stream: NativeBody | None = None
         self._read: float = FOREVER
         self._began = 0.0
@@ -102,8 +104,11 @@ class Connection(asyncio.Protocol):
 
     def begin(
         self, job: Job, data: bytes, body: Any, *, closes: bool, sending: bool
-    ) -> asyncio.Future[NativeResponse]:
-        """Sends a request, or its beginning. Returns where the response will be.
+    ) -> asyncio.Future[list[NativeResponse]]:
+        """Sends a request, or its beginning. Returns where the response will be, to be popped.
+
+        A future is held by the handle that wakes its task, as long as that runs: its result must not be the response,
+        which is to be closed when it is dropped.
 
         Args:
             job: what is sent.
@@ -112,7 +117,7 @@ class Connection(asyncio.Protocol):
             closes: whether the connection ends with it.
             sending: whether the rest of the body follows, by `send`, `sent` and `waited`.
         """
-        self.handed = False
+        self.turn += 1
         self._job = job
         self._body = body
         self._closes = closes
@@ -131,9 +136,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         return future
 
-    def serves(self, future: asyncio.Future[NativeResponse]) -> bool:
-        """Whether the request with this future has not come to its end."""
-        return self._future is future
+    def serves(self, turn: int) -> bool:
+        """Whether the request of this turn has not come to its end."""
+        return self.turn == turn and self._assembly is not None
 
     def interim(self) -> bool:
         """Whether an answer has begun, be it an informational one."""
@@ -196,7 +201,7 @@ class Connection(asyncio.Protocol):
             head = None if assembly is None else assembly.head
             if head is not None and head.status >= 400 and job is not None and not job.stream:
                 # The status says enough, whatever became of the explanation.
-                future.set_result(whole(head, b"", job, body, self.network_stream, (began, monotonic())))
+                future.set_result([whole(head, b"", job, body, self.network_stream, (began, monotonic()))])
             else:
                 future.set_exception(error)
 
@@ -287,7 +292,7 @@ class Connection(asyncio.Protocol):
             stream.end(assembly.taken())
         elif future is not None and not future.done():
             future.set_result(
-                whole(head, assembly.taken(), job, body, self.network_stream, (self._began, monotonic()))
+                [whole(head, assembly.taken(), job, body, self.network_stream, (self._began, monotonic()))]
             )
         if reusable:
             self._keeper.release(self)
@@ -306,7 +311,7 @@ class Connection(asyncio.Protocol):
         if not self._sending:
             self.due = FOREVER
         if not future.done():
-            future.set_result(streamed(assembly.head, stream, job, self._body, self.network_stream))
+            future.set_result([streamed(assembly.head, stream, job, self._body, self.network_stream)])
 
     def _clear(self) -> None:
         self._assembly = self._job = self._future = self._stream = None

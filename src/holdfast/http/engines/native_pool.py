@@ -104,10 +104,11 @@ class Pool:
     def take(self, origin: Origin) -> Connection | None:
         """An idle connection, if there is one: the one that was used last, which the server has most likely kept."""
         idle = origin.idle
+        now = monotonic()
         while idle:
             connection = idle.pop()
             self._idle -= 1
-            if connection.usable():
+            if connection.due > now and connection.usable():
                 return connection
             connection.drop()
         return None
@@ -250,7 +251,7 @@ class Pool:
                 waiter.future.set_result(None)
                 connection.drop()
             return
-        if self._closed or self._most_idle == 0:
+        if self._closed or self._most_idle == 0 or self._expiry <= 0.0:
             connection.drop()
             return
         if self._idle >= self._most_idle:
