@@ -17,6 +17,14 @@ def colour(request: pytest.FixtureRequest) -> Iterator[Colour]:
     user.close()
 
 
+@pytest.fixture(params=["httpx2", "native"])
+def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Has `tests.support.wire.config` name one engine after the other."""
+    monkeypatch.setenv("TEST_ENGINE", request.param)
+    engine: str = request.param
+    return engine
+
+
 @pytest.fixture
 def server() -> Iterator[Loopback]:
     """The origin of base_url."""

@@ -39,7 +39,7 @@ from tests.support.wire import (
 )
 from tests.support.wire_extras import Authority, authority
 
-pytestmark = pytest.mark.loopback
+pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("each_engine")]
 
 CONTEXT = ssl.create_default_context()
 LIMITS = httpx2.Limits(max_connections=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import ssl
 import threading
 import time
@@ -190,6 +191,8 @@ def config(url: str, **settings: Any) -> ClientConfig:
     """A configuration whose retries wait for next to nothing."""
     retry: Any = {"min_wait_seconds": 0.0, "max_wait_seconds": 0.01, "jitter": False, **settings.pop("retry", {})}
     defaults: dict[str, Any] = {"trust_env": False, "logging": {"level": "CRITICAL"}}
+    if engine := os.environ.get("TEST_ENGINE"):
+        defaults["engine"] = engine
     return ClientConfig(base_url=url, retry=retry, **{**defaults, **settings})
 
 
