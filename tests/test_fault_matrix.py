@@ -1,4 +1,4 @@
-"""The fault matrix over real sockets, in both colours, for a GET, a POST with a key and a plain POST.
+"""The fault matrix over real sockets, in both colours, the async one with each engine, for a GET, a POST with a key and a plain POST.
 
 Every call survives or ends in one of our typed errors with the right `may_have_executed`, at most 0.25 s past its
 deadline. No plain POST is executed twice. No socket, task, slot or thread is left behind, and no other origin is shown
@@ -20,7 +20,7 @@ import pytest
 from holdfast import ClientConfig, ResilientClient
 from holdfast.core.bulkhead import Bulkhead
 from holdfast.http.redirects import Redirects
-from tests.support.fault_cases import CASES, KINDS, Case, Kind
+from tests.support.fault_cases import CASES, KINDS, NATIVE, Case, Kind
 from tests.support.fault_runs import FOR_TESTS, run
 from tests.support.faulty_peers import Peer, mute
 
@@ -32,14 +32,17 @@ BY_NAME = {case.name: case for case in CASES}
 def cells() -> Iterator[Any]:
     for case in CASES:
         for kind in KINDS:
-            for sync in (False, True):
-                name = f"{case.name}, {kind}, {'sync' if sync else 'async'}"
-                yield pytest.param(case, kind, sync, id=name)
+            for by in ("async", "native", "sync"):
+                yield pytest.param(case, kind, by, id=f"{case.name}, {kind}, {by}")
 
 
-@pytest.mark.parametrize(("case", "kind", "sync"), list(cells()))
-def test_every_fault_is_survived_or_told(case: Case, kind: Kind, sync: bool) -> None:
-    ran = run(case, kind, sync=sync)
+@pytest.mark.parametrize(("case", "kind", "by"), list(cells()))
+def test_every_fault_is_survived_or_told(case: Case, kind: Kind, by: str) -> None:
+    engine = "native" if by == "native" else "httpx2"
+    if by == "native":
+        case = replace(case, expected=NATIVE.get(case.name, case.expected))
+    settings = replace(FOR_TESTS, config={**FOR_TESTS.config, "engine": engine})
+    ran = run(case, kind, sync=by == "sync", settings=settings)
     assert ran.complaints == []
 
 

@@ -356,3 +356,14 @@ CASES: Final[list[Case]] = [
         _ELSEWHERE_REFUSED,
     ),
 ]
+
+
+def _refused_by_native(error: str) -> dict[Kind, Expected]:
+    return {"GET": fails(error, 3, attempts=3), "keyed POST": fails(error, 3, attempts=3), "POST": fails(error, 1)}
+
+
+NATIVE: Final = {
+    # "This ought to be handled as an error" (RFC 9112, section 6.3); h11 believes the chunks.
+    "length-and-chunks": _refused_by_native("APIConnectionError"),
+}
+"""What comes of the cases in which the native engine is stricter than httpx2."""

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -482,6 +482,10 @@ async def test_an_early_answer_ends_the_sending() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(wire.answer(413, "too much"))
         await writer.drain()
+        with suppress(ConnectionError):
+            while await reader.read(100_000):
+                pass
+        writer.close()
 
     listening = await asyncio.start_server(early, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -544,7 +548,12 @@ async def test_each_timeout_is_kept_by_the_one_timer() -> None:
 @in_loop
 async def test_a_server_that_takes_nothing_runs_into_the_write_timeout() -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(60)
+        try:
+            await gate.wait()
+        finally:
+            writer.transport.abort()
+
+    gate = asyncio.Event()
 
     listening = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -553,6 +562,8 @@ async def test_a_server_that_takes_nothing_runs_into_the_write_timeout() -> None
             await made.send(job(f"{url}/", method="PUT", body=b"x" * 50_000_000, write=0.1))
         assert isinstance(caught.value.cause, httpx2.WriteTimeout) and caught.value.timed_out
         assert not pool_of(made)._connections
+        gate.set()
+        await asyncio.sleep(0.01)
 
 
 @in_loop

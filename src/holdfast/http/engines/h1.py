@@ -22,7 +22,7 @@ MOST_ONE_HEAD = 100 * 1024
 """The largest head, in bytes. With the informational responses before it, it may be `MOST_HEAD_BYTES`."""
 MOST_FIELDS = 500
 """The most lines of a head, and of the trailers of a chunked body."""
-MOST_INTERIM = 32
+MOST_INTERIM = 200
 """The most informational responses (1xx) before the one that counts."""
 MOST_TRAILERS = 16 * 1024
 _MOST_EXTENSIONS = 16 * 1024  # bytes of chunk extensions in a message, which nobody reads
