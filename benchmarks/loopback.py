@@ -92,10 +92,10 @@ async def measure(calls: int, seconds: float) -> Times:
         async with (
             httpx2.AsyncClient(base_url=url, limits=limits, trust_env=False) as bare,
             ResilientClient(config) as ours,
+            ResilientClient(config.model_copy(update={"engine": "native"})) as native,
         ):
-            return await contest(
-                {"bare": _crowd(bare), "ours": _crowd(ours)}, calls=calls, seconds=seconds, clock=time.perf_counter
-            )
+            crowds = {"bare": _crowd(bare), "ours": _crowd(ours), "native": _crowd(native)}
+            return await contest(crowds, calls=calls, seconds=seconds, clock=time.perf_counter)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def calls_sync(seconds: float) -> Iterator[Line]:
 def calls_over_loopback(seconds: float) -> Iterator[Line]:
     times = asyncio.run(loopback.measure(3 * loopback.IN_FLIGHT, seconds))
     yield line(f"loopback, {loopback.IN_FLIGHT} in flight / bare", times, "ours", "bare", 0.95)
+    yield line("the same by the native engine / bare", times, "native", "bare", 1 / 12)
 
 
 def imports(seconds: float) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""The fault matrix over real sockets, in both colours, the async one with each engine, for a GET, a POST with a key and a plain POST.
+"""The fault matrix over real sockets, for a GET, a POST with a key and a plain POST; both colours, each engine.
 
 Every call survives or ends in one of our typed errors with the right `may_have_executed`, at most 0.25 s past its
 deadline. No plain POST is executed twice. No socket, task, slot or thread is left behind, and no other origin is shown

@@ -5,9 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 _NAMES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8).map(lambda text: f"x-{text}".encode())
-_VALUES = st.binary(max_size=20).map(
-    lambda raw: bytes(one for one in raw if one >= 0x20 and one != 0x7F).strip(b" \t")
-)
+_VALUES = st.binary(max_size=20).map(lambda raw: bytes(one for one in raw if one >= 0x20 and one != 0x7F).strip(b" \t"))
 _BODIES = st.binary(max_size=200)
 SCRAPS = (b"\r", b"\n", b"\r\n", b" ", b":", b"\x00", b"0", b"a", b",", b"\xff", b"")
 """What a byte of a response is replaced by to damage it."""

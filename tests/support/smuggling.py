@@ -60,7 +60,9 @@ REFUSED = (
     Shape("a head that ends with LF", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\nabc"),
     Shape("a head that ends with CR", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\rabc\r\n\r\n"),
     Shape("chunked twice", _head(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n")),
-    Shape("chunked in two fields", _head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n")),
+    Shape(
+        "chunked in two fields", _head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n")
+    ),
     Shape("chunked, then identity", _head(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n")),
     Shape("identity", _head(b"Transfer-Encoding: identity", body=b"abc")),
     Shape("a coding that was not asked for", _head(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n")),
@@ -97,7 +99,9 @@ REFUSED = (
     Shape("a status with a sign", b"HTTP/1.1 +20 OK\r\nContent-Length: 3\r\n\r\nabc"),
     Shape("two spaces before the status", b"HTTP/1.1  200 OK\r\nContent-Length: 3\r\n\r\nabc"),
     Shape("a tab before the status", b"HTTP/1.1\t200 OK\r\nContent-Length: 3\r\n\r\nabc"),
-    Shape("an upgrade nobody asked for", b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + _INNER),
+    Shape(
+        "an upgrade nobody asked for", b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + _INNER
+    ),
 )
 
 CUT_OFF = (

@@ -87,7 +87,9 @@ class Classifier:
     def pace(self, reply: Any) -> tuple[int, float] | tuple[int, float, int, float] | None:
         """How many more requests the server will take, and for how many seconds, if it tells; see `rate_limit`."""
         try:
-            for name, _ in reply.headers.raw:
+            # The native engine's need not make its headers for that.
+            raw = reply.raw_fields() if hasattr(reply, "raw_fields") else reply.headers.raw
+            for name, _ in raw:
                 if name[:1] in _LIMIT_INITIALS:
                     break
             else:

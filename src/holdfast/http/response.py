@@ -122,7 +122,8 @@ def whole(
     Args:
         head: its head.
         content: its body, decoded.
-        job: what it answers. `body`: what was sent with it, bytes or the stream.
+        job: what it answers.
+        body: what was sent with it, bytes or the stream.
         network: makes its ``network_stream``.
         times: when its request began to be sent, and when it was complete, in seconds of the same clock.
     """

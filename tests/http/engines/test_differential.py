@@ -11,6 +11,7 @@ import asyncio
 import gzip
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ def bench() -> Iterator[Bench]:
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
     cuts = sorted({0, len(data), *(one for one in at if one < len(data))})
-    return [data[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(cuts)]
 
 
 @given(response=responses(), cuts=st.lists(st.integers(0, 400), max_size=5))

@@ -55,7 +55,19 @@ def test_a_method_is_a_token(method):
 
 
 @pytest.mark.parametrize(
-    "target", [b"", b"a", b"/a b", b"/\r\nX: y", b"/a\x00", b"/a\tb", b"/a#b", b"/ HTTP/1.1\r\nHost: evil", b"/\x7f", b"ftp://a/"]
+    "target",
+    [
+        b"",
+        b"a",
+        b"/a b",
+        b"/\r\nX: y",
+        b"/a\x00",
+        b"/a\tb",
+        b"/a#b",
+        b"/ HTTP/1.1\r\nHost: evil",
+        b"/\x7f",
+        b"ftp://a/",
+    ],
 )
 def test_a_target_has_no_space_in_it(target):
     assert "target" in refusal(target=target)
@@ -64,10 +76,10 @@ def test_a_target_has_no_space_in_it(target):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        (b"", b"a"), (b"X One", b"a"), (b"X:", b"a"), (b"X\r\nY", b"a"), (b"X\x00", b"a"), (b" X", b"a"), (b"X ", b"a"),
-        (b"X\xc3\xa9", b"a"), (b"X(", b"a"), (b"X", b"a\r\nY: b"), (b"X", b"a\nY: b"), (b"X", b"a\rb"), (b"X", b"a\x00"),
-        (b"X", b" a"), (b"X", b"a "), (b"X", b"\ta"), (b"X", b"a\x7f"), (b"X", b"\r\n a"), (b"X", b"a\r\n\r\nGET / HTTP/1.1"),
-        (b"X", b"\n"), (b"X", b"a\x0bb"),
+        (b"", b"a"), (b"X One", b"a"), (b"X:", b"a"), (b"X\r\nY", b"a"), (b"X\x00", b"a"), (b" X", b"a"),
+        (b"X ", b"a"), (b"X\xc3\xa9", b"a"), (b"X(", b"a"), (b"X", b"a\r\nY: b"), (b"X", b"a\nY: b"), (b"X", b"a\rb"),
+        (b"X", b"a\x00"), (b"X", b" a"), (b"X", b"a "), (b"X", b"\ta"), (b"X", b"a\x7f"), (b"X", b"\r\n a"),
+        (b"X", b"a\r\n\r\nGET / HTTP/1.1"), (b"X", b"\n"), (b"X", b"a\x0bb"),
     ],
 )  # fmt: skip
 def test_a_header_is_one_line(name, value):
@@ -125,8 +137,8 @@ def test_what_is_remembered_is_bounded():
     line = encoder.request_line("GET", b"/")
     for number in range(2000):
         encoder.encode(line, [HOST, (b"X", b"%d" % number), (b"X-Request-ID", b"id-%d" % number)], 0)
-    assert len(encoder._known) <= 512
-    assert not any(name == b"X-Request-ID" for name, _ in encoder._known)
+    assert len(encoder._known) <= 256
+    assert not any(b"X-Request-ID" in dict(headers) for headers in encoder._known)
 
 
 _TOKENS = st.text("!#$%&'*+-.^_`|~0123456789abcXYZ", min_size=1, max_size=10)

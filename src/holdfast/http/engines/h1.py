@@ -37,9 +37,7 @@ _SMALL = 4096  # bytes; pieces below are put together, for each costs some 50 by
 _TOGETHER = 64 * 1024
 
 _FIELD_LINES = rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)"
-_HEAD = re.compile(
-    rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _FIELD_LINES + rb"\r\n"
-)
+_HEAD = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _FIELD_LINES + rb"\r\n")
 _TRAILERS = re.compile(_FIELD_LINES + rb"\r\n")
 _FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 # Names are compared without case (RFC 9110, section 5.1).
@@ -189,8 +187,8 @@ class Assembly:
     """
 
     __slots__ = (
-        "_at", "_bodiless", "_buffer", "_extensions", "_head_bytes", "_interims", "_left", "complete", "head", "interim",
-        "most", "pieces", "reusable", "size",
+        "_at", "_bodiless", "_buffer", "_extensions", "_head_bytes", "_interims", "_left", "complete", "head",
+        "interim", "most", "pieces", "reusable", "size",
     )  # fmt: skip
 
     def __init__(self, *, bodiless: bool = False, most: int | None = None) -> None:
@@ -317,9 +315,7 @@ class Assembly:
     def _too_large(self) -> EngineError:
         if self._interims:
             most = MOST_HEAD_BYTES // 1024
-            return unreadable(
-                f"the response's head is larger than {most} KiB, informational responses (1xx) included"
-            )
+            return unreadable(f"the response's head is larger than {most} KiB, informational responses (1xx) included")
         return unreadable(f"the head of the response is too large: more than {MOST_ONE_HEAD // 1024} KiB")
 
     def _begin(self, head: Head, rest: bytes) -> None:
@@ -391,7 +387,9 @@ class Assembly:
             pieces.append(bytearray(piece))
 
     def _too_long(self, how: str) -> EngineError:
-        why = f"the body is larger than max_response_bytes={self.most} ({how}): raise max_response_bytes, or use stream()"
+        why = (
+            f"the body is larger than max_response_bytes={self.most} ({how}): raise max_response_bytes, or use stream()"
+        )
         return EngineError(why, sent=Sent.MAYBE, phase="limit")
 
     def _feed_chunks(self, data: bytes) -> None:
@@ -447,7 +445,7 @@ class Assembly:
         return found.end()
 
     def _trailers(self, data: bytes, at: int) -> int:
-        """Reads the end of a body in chunks. Its trailers are checked and dropped, as RFC 9110, section 6.5.1 allows."""
+        """Reads the end of a body in chunks. Trailers are checked and dropped, as RFC 9110, section 6.5.1 allows."""
         if data.startswith(b"\r\n", at):
             end = at + 2
         else:

@@ -7,7 +7,6 @@ here whoever has checked them before, there is one Host, and the length of the b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from holdfast.http.engines.base import EngineError, Sent
 
@@ -18,10 +17,10 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _TARGET = re.compile(rb"(?:/|https?://)[\x21-\x22\x24-\x7e\x80-\xff]*+|\*")
 _VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 _HOST = re.compile(rb"[\x21-\x22\x24-\x2b\x2d-\x2e\x30-\x3e\x41-\x5b\x5d-\x7e]*+")  # no comma, / ? # @ \ or space
-_MOST_KNOWN = 512
-_MOST_KNOWN_SIZE = 256
+_MOST_KNOWN = 256
+_MOST_KNOWN_SIZE = 4096  # bytes
 
-_PLAIN, _HOST_FIELD, _LENGTH, _TRANSFER, _CONNECTION, _EXPECT, _UPGRADE, _REFUSED = range(8)
+_PLAIN, _HOST_FIELD, _LENGTH, _TRANSFER, _CONNECTION, _EXPECT, _UPGRADE = range(7)
 _KINDS = {
     b"host": _HOST_FIELD,
     b"content-length": _LENGTH,
@@ -30,8 +29,8 @@ _KINDS = {
     b"expect": _EXPECT,
     b"upgrade": _UPGRADE,
 }
-# Different on every call: remembering them would push out the others.
-_FLEETING = frozenset({b"x-request-id", b"idempotency-key", b"x-correlation-id", b"traceparent"})
+# Different on every call, and at the end: remembering them would push out the others.
+_FLEETING = frozenset({b"X-Request-ID", b"Idempotency-Key"})
 
 
 class NotOurs(Exception):
@@ -57,11 +56,23 @@ class RequestHead:
         self.expects = expects
 
 
+class _Lines:
+    """Lines of headers that were checked, and what they say about the message."""
+
+    __slots__ = ("closes", "data", "expects", "told")
+
+    def __init__(self, data: bytes, told: int | None, *, closes: bool, expects: bool) -> None:
+        self.data = data
+        self.told = told
+        self.closes = closes
+        self.expects = expects
+
+
 class Encoder:
-    """Encodes heads. Lines that it has checked it remembers, for most of them are the same on the next call."""
+    """Encodes heads. What it has checked it remembers, for most headers are the same on the next call."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes], tuple[bytes, int]] = {}
+        self._known: dict[tuple[tuple[bytes, bytes], ...], _Lines] = {}
 
     def request_line(self, method: str, target: bytes) -> bytes:
         """The first line.
@@ -79,9 +90,7 @@ class Encoder:
             raise refused("the target contains white space or a control character, or does not begin with '/'")
         return b"%b %b HTTP/1.1\r\n" % (name, target)
 
-    def encode(
-        self, request_line: bytes, headers: Iterable[tuple[bytes, bytes]], length: int | None
-    ) -> RequestHead:
+    def encode(self, request_line: bytes, headers: list[tuple[bytes, bytes]], length: int | None) -> RequestHead:
         """A head.
 
         Args:
@@ -93,19 +102,37 @@ class Encoder:
             EngineError: a header cannot be sent, contradicts the body, or there is not exactly one Host.
             NotOurs: it asks for another protocol.
         """
-        known = self._known
-        lines = [request_line]
+        end = len(headers)
+        while end and headers[end - 1][0] in _FLEETING:
+            end -= 1
+        fixed = tuple(headers[:end])
+        known = self._known.get(fixed)
+        if known is None:
+            known = self._known_from_now(fixed)
+        lines = [request_line, known.data]
+        for at in range(end, len(headers)):
+            lines.append(_line(headers[at])[0])  # noqa: PERF401  # one or two
+        told = known.told
+        if length is None:
+            if told is None:
+                raise refused("the length of the body is not known, and it is not sent in chunks")
+            length = told
+        elif told is None:
+            if length:
+                lines.append(b"Content-Length: %d\r\n" % length)
+        elif told != length:
+            raise refused("header 'Content-Length' is not the length of the body")
+        lines.append(b"\r\n")
+        return RequestHead(b"".join(lines), length, closes=known.closes, expects=known.expects and length != 0)
+
+    def _known_from_now(self, headers: tuple[tuple[bytes, bytes], ...]) -> _Lines:
+        lines: list[bytes] = []
         hosts = 0
-        told: int | None = None
+        told: list[int] = []
         closes = expects = False
         for pair in headers:
-            entry = known.get(pair)
-            if entry is None:
-                entry = self._checked(pair)
-            line, kind = entry
+            line, kind = _line(pair)
             lines.append(line)
-            if kind == _PLAIN:
-                continue
             if kind == _HOST_FIELD:
                 hosts += 1
             elif kind == _CONNECTION:
@@ -114,54 +141,46 @@ class Encoder:
                     raise NotOurs("it asks for another protocol")
                 closes = closes or b"close" in options
             elif kind == _LENGTH:
-                if told is not None:
-                    raise refused("the length of the body is told twice")
-                told = int(pair[1])
+                told.append(int(pair[1]))
             elif kind == _TRANSFER:
-                if told is not None:
-                    raise refused("the length of the body is told twice")
-                told = CHUNKED
+                told.append(CHUNKED)
             elif kind == _EXPECT:
                 expects = expects or pair[1].lower() == b"100-continue"
-            else:
+            elif kind == _UPGRADE:
                 raise NotOurs("it asks for another protocol")
         if hosts != 1:
             raise refused("there is no Host header" if not hosts else "there is more than one Host header")
-        if length is not None:
-            if told is None:
-                if length:
-                    lines.append(b"Content-Length: %d\r\n" % length)
-            elif told != length:
-                raise refused("header 'Content-Length' is not the length of the body")
-            told = length
-        elif told is None:
-            raise refused("the length of the body is not known, and it is not sent in chunks")
-        lines.append(b"\r\n")
-        return RequestHead(b"".join(lines), told, closes=closes, expects=expects and told != 0)
-
-    def _checked(self, pair: tuple[bytes, bytes]) -> tuple[bytes, int]:
-        """The line of a header, and what it means for the message."""
-        name, value = pair
-        if not _TOKEN.fullmatch(name):
-            raise refused("a header is not well-formed: its name contains characters it must not")
-        shown = name.decode("ascii")
-        # A value may be a secret, and is not shown.
-        if not _VALUE.fullmatch(value):
-            raise refused(f"header {shown!r} is not well-formed: a control character or outer space is in its value")
-        lower = name.lower()
-        kind = _KINDS.get(lower, _PLAIN)
-        if kind == _HOST_FIELD and not _HOST.fullmatch(value):
-            raise refused("header 'Host' is no host with an optional port")
-        if kind == _LENGTH and (not value.isdigit() or len(value) > 18):
-            raise refused("header 'Content-Length' is no number of bytes")
-        if kind == _TRANSFER and value.lower() != b"chunked":
-            raise refused("header 'Transfer-Encoding' is something else than chunked")
-        entry = b"%b: %b\r\n" % pair, kind
-        if lower not in _FLEETING and len(value) < _MOST_KNOWN_SIZE:
+        if len(told) > 1:
+            raise refused("the length of the body is told twice")
+        made = _Lines(b"".join(lines), told[0] if told else None, closes=closes, expects=expects)
+        if len(made.data) <= _MOST_KNOWN_SIZE:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[pair] = entry
-        return entry
+            self._known[headers] = made
+        return made
+
+
+def _line(pair: tuple[bytes, bytes]) -> tuple[bytes, int]:
+    """The line of a header, and what it means for the message.
+
+    Raises:
+        EngineError: it is not well-formed.
+    """
+    name, value = pair
+    if not _TOKEN.fullmatch(name):
+        raise refused("a header is not well-formed: its name contains characters it must not")
+    # A value may be a secret, and is not shown.
+    if not _VALUE.fullmatch(value):
+        shown = name.decode("ascii")
+        raise refused(f"header {shown!r} is not well-formed: a control character or outer space is in its value")
+    kind = _KINDS.get(name.lower(), _PLAIN)
+    if kind == _HOST_FIELD and not _HOST.fullmatch(value):
+        raise refused("header 'Host' is no host with an optional port")
+    if kind == _LENGTH and (not value.isdigit() or len(value) > 18):
+        raise refused("header 'Content-Length' is no number of bytes")
+    if kind == _TRANSFER and value.lower() != b"chunked":
+        raise refused("header 'Transfer-Encoding' is something else than chunked")
+    return b"%b: %b\r\n" % pair, kind
 
 
 def refused(why: str) -> EngineError:

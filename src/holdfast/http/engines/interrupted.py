@@ -38,9 +38,10 @@ def cut_by_deadline(error: BaseException) -> EngineError:
 def never_sent(error: BaseException) -> bool:
     """Whether a request that was interrupted by this had certainly not begun to be sent.
 
-    That is so if the task was inside of what `before_sending` marks, or inside a pool of httpcore2, waiting for a connection or making one, and not inside of a
-    connection, where requests are written. A proxy's answer to CONNECT is waited for inside of a connection too, and
-    so is everything that goes through other transports: of that, nothing is certain.
+    That is so if the task was inside of what `before_sending` marks; or inside a pool of httpcore2, waiting for a
+    connection or making one, and not inside of a connection, where requests are written. A proxy's answer to CONNECT is
+    waited for inside of a connection too, and so is everything that goes through other transports: of that, nothing is
+    certain.
     """
     if any(frame.f_code in _before for frame in _frames(error.__traceback__)):
         return True

@@ -207,15 +207,16 @@ async def _send_body(connection: Connection, turn: int, job: Job, head: RequestH
             async for data in chunks:
                 if not connection.serves(turn):
                     return
+                if not data:
+                    continue
                 if left == CHUNKED:
-                    data = chunk(data)
+                    connection.send(chunk(data))
                 elif len(data) > left:
                     raise httpx2.LocalProtocolError("the body is longer than its Content-Length")
                 else:
                     left -= len(data)
-                if data:
                     connection.send(data)
-                    await connection.flushed(write)
+                await connection.flushed(write)
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:

@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         assembly = self._assembly
         return assembly is None or assembly.interim > 0 or assembly.head is not None
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Sends more of the body."""
         self._transport.write(data)
 
@@ -350,7 +350,7 @@ class Connection(asyncio.Protocol):
         if not self.gone:
             self._transport.resume_reading()
 
-    def extra(self, name: str) -> Any:
+    def told_of(self, name: str) -> Any:
         """See `NetworkStream.get_extra_info`."""
         transport = self._transport
         if name == "client_addr":
@@ -375,8 +375,8 @@ class NetworkStream:
         self._connection = connection
 
     def get_extra_info(self, info: str) -> Any:
-        """``ssl_object``, ``socket``, ``client_addr``, ``server_addr`` or ``is_readable``, as of httpcore2's streams."""
-        return self._connection.extra(info)
+        """What httpcore2's streams tell of themselves: ``ssl_object``, ``socket``, ``client_addr`` and the like."""
+        return self._connection.told_of(info)
 
 
 class NativeBody(httpx2.AsyncByteStream):

@@ -207,7 +207,7 @@ class Pool:
         if connection.gone or self._closed:
             connection.drop()
             raise _closed() if self._closed else _ended()
-        security = connection.extra("ssl_object")
+        security = connection.told_of("ssl_object")
         if security is not None and security.selected_alpn_protocol() not in (None, "http/1.1"):
             connection.drop()
             origin.foreign = True
