@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,33 @@ def job(
 def pool_of(made: AsyncNativeEngine) -> Pool:
     assert made._pool is not None
     return made._pool
+
+
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(talk: Conversation) -> AsyncIterator[str]:
+    """The URL of a server of one's own, whose connections are closed at the end."""
+    talks: set[asyncio.Task[Any]] = set()
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await talk(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0, limit=1024)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for task in talks:
+        task.cancel()
+    await asyncio.gather(*talks, return_exceptions=True)
+    await asyncio.sleep(0.01)
 
 
 def open_sockets() -> int:
@@ -311,8 +338,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         writer.close()
 
     path = str(tmp_path / "socket")
-    listening = await asyncio.start_unix_server(answered, path)
-    async with listening, engine(uds=path) as made:
+    server = await asyncio.start_unix_server(answered, path)
+    async with server, engine(uds=path) as made:
         assert (await made.send(job("http://example.com/"))).text == "from a file"
 
 
@@ -464,12 +491,9 @@ async def test_a_body_waits_until_the_server_wants_it() -> None:
             writer.write(wire.answer(200, "ok", {"Connection": "close"}))
         await writer.drain()
         assert await reader.read() == b""
-        writer.close()
 
-    listening = await asyncio.start_server(asked, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     expecting = {"Expect": "100-continue"}
-    async with listening, ResilientClient(config(url)) as client:
+    async with listening(asked) as url, ResilientClient(config(url)) as client:
         assert (await client.put("/yes", content=b"abc", headers=expecting)).text == "ok"
         assert arrived[1] == b"abc"
         with pytest.raises(HoldfastError) as caught:
@@ -483,20 +507,15 @@ async def test_an_early_answer_ends_the_sending() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(wire.answer(413, "too much"))
         await writer.drain()
-        with suppress(ConnectionError):
-            while await reader.read(100_000):
-                pass
-        writer.close()
-
-    listening = await asyncio.start_server(early, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        while await reader.read(100_000):
+            pass
 
     async def without_end() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 50_000
             await asyncio.sleep(0)
 
-    async with listening, ResilientClient(config(url)) as client:
+    async with listening(early) as url, ResilientClient(config(url)) as client:
         with pytest.raises(HoldfastError) as caught:
             await client.put("/x", content=without_end())
         assert caught.value.status_code == 413
@@ -514,7 +533,7 @@ async def test_a_stream_that_is_not_as_long_as_it_said_is_not_sent_as_if(length:
 
             return pieces()
 
-    with serve(wire.echo) as server:
+    with Loopback() as server:
         async with engine() as made:
             with pytest.raises(EngineError) as caught:
                 await made.send(
@@ -550,22 +569,13 @@ async def test_each_timeout_is_kept_by_the_one_timer() -> None:
 @in_loop
 async def test_a_server_that_takes_nothing_runs_into_the_write_timeout() -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await gate.wait()
-        finally:
-            writer.transport.abort()
+        await asyncio.sleep(60)
 
-    gate = asyncio.Event()
-
-    listening = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
-    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    async with listening, engine() as made:
+    async with listening(deaf) as url, engine() as made:
         with pytest.raises(EngineError) as caught:
             await made.send(job(f"{url}/", method="PUT", body=b"x" * 50_000_000, write=0.1))
         assert isinstance(caught.value.cause, httpx2.WriteTimeout) and caught.value.timed_out
         assert not pool_of(made)._connections
-        gate.set()
-        await asyncio.sleep(0.01)
 
 
 @in_loop
