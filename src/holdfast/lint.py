@@ -59,7 +59,7 @@ def lint(config: ClientConfig, handed_in: HandedIn | None = None) -> list[LintWa
         handed_in: what a client for sync use was given of the caller's own.
     """
     found: list[LintWarning] = []
-    for rule in (_deadline, _waits, _retry, _breaker, _bulkhead, _rate_limit, _cache, _security):
+    for rule in (_deadline, _waits, _retry, _breaker, _bulkhead, _rate_limit, _cache, _security, _engine):
         found += [LintWarning(*finding) for finding in rule(config)]
     if handed_in is not None:
         found += [LintWarning(*finding) for finding in _handed_in(config, handed_in)]
@@ -311,6 +311,18 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _engine(config: ClientConfig) -> _Findings:
+    beyond = [name for name in ("http2", "proxy") if getattr(config, name)]
+    if config.engine == "native" and beyond:
+        listed = " and ".join(beyond)
+        yield (
+            "engine-not-used",
+            f'engine="native" has no effect with {listed}: the native engine speaks HTTP/1.1 without a proxy, and httpx2 '
+            f"sends instead. Leave out one of them",
+            ("engine", *beyond),
+        )
 
 
 def _handed_in(config: ClientConfig, handed_in: HandedIn) -> _Findings:

@@ -101,7 +101,7 @@ class Connections:
         return driver
 
     def _async_engine(self) -> Engine:
-        why = self._why_not_native()
+        why = self.why_not_native()
         _log.debug("engine under asyncio: %s", "native" if why is None else f"httpx2 ({why})")
         if why is not None:
             return self._httpx2_engine()
@@ -110,7 +110,7 @@ class Connections:
         settings = self._arguments()
         return AsyncNativeEngine(settings["verify"], settings["limits"], self._jar, self._httpx2_engine)
 
-    def _why_not_native(self) -> str | None:
+    def why_not_native(self) -> str | None:
         """What of this client only httpx2's connections can do; None if ours are to be used."""
         config = self._config
         if self._http_client is not None:

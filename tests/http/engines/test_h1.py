@@ -60,7 +60,7 @@ def test_without_either_the_connection_tells_it():
     assert not assembly.complete
     assembly.feed(b"def")
     assembly.end()
-    assert (assembly.complete, assembly.reusable, assembly.taken()) == (True, False, b"abcdef")  # type: ignore[unreachable]
+    assert (assembly.complete, assembly.reusable, assembly.taken()) == (True, False, b"abcdef")
 
 
 @pytest.mark.parametrize("status", [204, 304])
