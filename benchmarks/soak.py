@@ -1,6 +1,6 @@
 """Keeps 64 calls in flight against a server that fails at random, cancels some, and looks for what is left behind.
 
-    .venv/bin/python benchmarks/soak.py [--seconds 300] [--sync 16] [--seed 1] [--tracemalloc]
+    .venv/bin/python benchmarks/soak.py [--engine native] [--seconds 300] [--sync 16] [--seed 1] [--tracemalloc]
 
 One client serves all calls: tasks of one event loop, and threads. It works in rounds. After each nothing may be in
 flight: no slot, waiter, task or thread, no more sockets than the pools hold, and no growing memory. Each answer has to
@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
@@ -284,7 +284,7 @@ def statistics(url: str) -> dict[str, Any]:
     return told
 
 
-def config(url: str) -> ClientConfig:
+def config(url: str, engine: Literal["auto", "native", "httpx2"] = "auto") -> ClientConfig:
     """Every layer on, and every wait short."""
     return ClientConfig(
         base_url=url,
@@ -295,13 +295,14 @@ def config(url: str) -> ClientConfig:
         bulkhead=BulkheadConfig(max_concurrency=SLOTS),
         rate_limit=RateLimitConfig(rate=3_000, burst=30),
         logging=LoggingConfig(level="CRITICAL"),
+        engine=engine,
     )
 
 
 async def soak(url: str, arguments: argparse.Namespace) -> Soak:
     seconds = max(arguments.seconds / 12, 1.0)
     before = descriptors()
-    running = Soak(ResilientClient(config(url)), arguments.seed)
+    running = Soak(ResilientClient(config(url, arguments.engine)), arguments.seed)
     first: tracemalloc.Snapshot | None = None
     print(f"{'s':>6}{'calls':>10}{'sockets':>9}{'MiB':>8}{'objects':>10}", flush=True)
     began = time.monotonic()
@@ -359,6 +360,7 @@ def main() -> None:
         "--sync", type=int, default=16, help=f"of the {IN_FLIGHT} callers, on threads (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of faults and calls (default: %(default)s)")
+    parser.add_argument("--engine", choices=["auto", "native", "httpx2"], default="auto", help="under asyncio")
     parser.add_argument("--tracemalloc", action="store_true", help="show the lines that hold more and more")
     arguments = parser.parse_args()
     if arguments.tracemalloc:

@@ -56,7 +56,7 @@ class Bench:
         url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         for engine in ("httpx2", "native"):
             settings = {"engine": engine, "retry": {"max_attempts": 1}, "circuit_breaker": {"enabled": False}}
-            self.clients[engine] = ResilientClient(wire.config(url, timeout={"read": 0.3}, **settings))
+            self.clients[engine] = ResilientClient(wire.config(url, timeout={"read": 10.0}, **settings))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
