@@ -319,8 +319,10 @@ def _engine(config: ClientConfig) -> _Findings:
         listed = " and ".join(beyond)
         yield (
             "engine-not-used",
-            f'engine="native" has no effect with {listed}: the native engine speaks HTTP/1.1 without a proxy, and httpx2 '
-            f"sends instead. Leave out one of them",
+            (
+                f'engine="native" has no effect with {listed}: it speaks HTTP/1.1 without a proxy, and httpx2 sends'
+                " instead; leave out one of them"
+            ),
             ("engine", *beyond),
         )
 

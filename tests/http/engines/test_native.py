@@ -651,3 +651,14 @@ async def test_statuses_outrank_what_became_of_their_explanation() -> None:
                 with pytest.raises(ServiceUnavailableError) as caught:
                     await client.get(path)
                 assert caught.value.response is not None and caught.value.response.content == b""
+
+
+def test_what_is_known_of_origins_is_bounded():
+    async def main() -> None:
+        async with engine() as made:
+            for number in range(3000):
+                made._look(job(f"http://host-{number}.example/"))
+            assert len(made._known) <= 1024
+            assert len(pool_of(made)._origins) <= 1024
+
+    asyncio.run(main())

@@ -133,9 +133,10 @@ class AsyncNativeEngine:
             pool = self._pool = Pool(loop, context, limits, uds=uds, local_address=local_address)
             if self._closed:
                 pool.close()
-        known = _Known(job.url, pool.origin(job.context.origin, job.url))
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
+            pool.forget_unused()
+        known = _Known(job.url, pool.origin(job.context.origin, job.url))
         self._known[job.context] = known
         return known
 

@@ -465,19 +465,16 @@ class NativeBody(httpx2.AsyncByteStream):
 
     def _give_up(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        if connection is None:
+            return
+        if self._error is None:
+            cause = httpx2.ReadError("the response was closed")
+            self._error = EngineError(str(cause), sent=Sent.MAYBE, phase="body", cause=cause)
+        connection.abort()
 
     async def aclose(self) -> None:
         """Closes the connection, unless the whole body has come."""
         self.elapsed = timedelta(seconds=monotonic() - self._began)
-        if self._connection is not None and self._error is None:
-            self._error = EngineError(
-                "the response was closed",
-                sent=Sent.MAYBE,
-                phase="body",
-                cause=httpx2.ReadError("the response was closed"),
-            )
         self._give_up()
         self._pieces.clear()
 

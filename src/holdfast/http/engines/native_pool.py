@@ -99,6 +99,13 @@ class Pool:
             origin = self._origins[name] = Origin(name, url)
         return origin
 
+    def forget_unused(self) -> None:
+        """Forgets origins that there are no connections to, so that their number does not grow for ever."""
+        if self._opening or self._waiters:
+            return
+        used = {connection.origin.name for connection in self._connections}
+        self._origins = {name: one for name, one in self._origins.items() if name in used or one.foreign}
+
     # Getting a connection
 
     def take(self, origin: Origin) -> Connection | None:
@@ -217,22 +224,24 @@ class Pool:
 
     async def _connected(self, origin: Origin) -> Connection:
         connection = Connection(self, origin, self._loop)
-        settings: dict[str, Any] = {}
-        if origin.tls:
-            # Others may offer HTTP/2 with the same context.
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
-            settings = {"ssl": self._ssl_context, "server_hostname": origin.host}
         if self._uds is not None:
-            await self._loop.create_unix_connection(lambda: connection, self._uds, **settings)
+            await self._loop.create_unix_connection(lambda: connection, self._uds, **self._security(origin))
             return connection
         made = await dialed(origin.host, origin.port, self._local_address)
         try:
-            await self._loop.create_connection(lambda: connection, sock=made, **settings)
+            await self._loop.create_connection(lambda: connection, sock=made, **self._security(origin))
         except BaseException:
             connection.drop()
             made.close()
             raise
         return connection
+
+    def _security(self, origin: Origin) -> dict[str, Any]:
+        """What a connection to an origin is made with. To be asked at the last moment."""
+        if not origin.tls:
+            return {}
+        self._ssl_context.set_alpn_protocols(["http/1.1"])  # others may have offered HTTP/2 with the same context
+        return {"ssl": self._ssl_context, "server_hostname": origin.host}
 
     # What connections tell
 
@@ -278,6 +287,8 @@ class Pool:
 
     def _vacate(self) -> None:
         """Lets those in the queue have the places that are free."""
+        if self._loop.is_closed():
+            return
         while self._waiters and len(self._connections) + self._opening < self._most:
             waiter = self._waiters.popleft()
             if not waiter.future.done():
