@@ -299,7 +299,7 @@ class ResilientClient:
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open"
         engine = ", native engine" if self._assembly.connections.why_not_native() is None else ""
-        return f"<{type(self).__name__} {self._assembly.config.base_url} ({state}{engine})>"
+        return f"<{type(self).__name__} {self._assembly.config.base_url} ({state}){engine}>"
 
 
 class _Closing:

@@ -36,7 +36,7 @@ def test_the_native_one_is_used_on_request_and_shown(caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG, "holdfast")
     client = ResilientClient(config(URL, engine="native"))
     assert isinstance(engine_of(client), AsyncNativeEngine)
-    assert repr(client) == f"<ResilientClient {URL} (open, native engine)>"
+    assert repr(client) == f"<ResilientClient {URL} (open), native engine>"
     assert "engine under asyncio: native" in caplog.text
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from holdfast import ClientConfig, HoldfastError, ResilientClient, ServiceUnavailableError
 from holdfast.core.effects import Job
+from holdfast.http.bodies import OneShotBody
 from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.engines.native_async import AsyncNativeEngine
 from holdfast.http.engines.native_pool import Pool
@@ -389,6 +390,34 @@ async def test_where_the_server_chooses_http2_others_serve_it(
                 assert len(elsewhere.jobs) == number
             assert not pool_of(made)._connections and pool_of(made)._opening == 0
     assert elsewhere.closed
+
+
+@in_loop
+async def test_an_error_tells_what_was_asked() -> None:
+    async with engine() as made:
+        with pytest.raises(EngineError) as caught:
+            await made.send(job("http://no-such-host.invalid/x", method="PUT", body=b"abc"))
+        cause = caught.value.cause
+        assert isinstance(cause, httpx2.RequestError)
+        assert (cause.request.method, cause.request.url.path) == ("PUT", "/x")
+
+
+@in_loop
+async def test_a_body_that_can_be_sent_once_is_not_used_up_by_finding_out_who_sends_it() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+
+    with Loopback() as server:
+        async with engine() as made:
+            body = OneShotBody(pieces())
+            chunked = [(b"Transfer-Encoding", b"chunked")]
+            first = job(f"{server.url}/", method="PUT", body=body, headers=chunked)
+            assert (await made.send(first)).status_code == 200
+            with pytest.raises(EngineError, match="sent already") as caught:
+                await made.send(job(f"{server.url}/", method="PUT", body=body, headers=chunked))
+            assert caught.value.sent is Sent.NO
+            assert (await made.send(job(f"{server.url}/"))).status_code == 200
+        assert server.connections == 1
 
 
 # What is left to others

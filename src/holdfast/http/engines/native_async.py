@@ -75,29 +75,45 @@ class AsyncNativeEngine:
 
     async def send(self, job: Job) -> httpx2.Response:
         """See `Engine.send`."""
-        context = job.context
-        if context.extensions or not is_unreplaced():
+        if job.context.extensions or not is_unreplaced():
             return await self._elsewhere(job)
-        body = job.body
         try:
-            known = self._known.get(context)
-            if known is None or known.url is not job.url:
-                known = self._look(job)
-            line = known.lines.get(job.method)
-            if line is None:
-                line = known.lines[job.method] = self._encoder.request_line(job.method, job.url.raw_path)
-            head = self._encoder.encode(line, job.headers, len(body) if body.__class__ is bytes else None)
-            origin = known.origin
-            if origin.foreign:
-                return await self._elsewhere(job)
-            sent = body if body.__class__ is bytes else _stream(body)
-            pool = self._pool
-            assert pool is not None  # noqa: S101  # whose the origin is
-            connection = pool.take(origin)
-            if connection is None:
-                connection = await pool.acquire(origin, job.timeouts)
+            return await self._send(job)
         except NotOurs:
             return await self._elsewhere(job)
+        except EngineError as error:
+            cause = error.cause
+            if isinstance(cause, httpx2.RequestError):
+                cause.request = _request(job)
+            raise
+
+    async def _send(self, job: Job) -> httpx2.Response:
+        """As `send`, for requests like most."""
+        context = job.context
+        body = job.body
+        known = self._known.get(context)
+        if known is None or known.url is not job.url:
+            known = self._look(job)
+        line = known.lines.get(job.method)
+        if line is None:
+            line = known.lines[job.method] = self._encoder.request_line(job.method, job.url.raw_path)
+        head = self._encoder.encode(line, job.headers, len(body) if body.__class__ is bytes else None)
+        origin = known.origin
+        if origin.foreign:
+            raise NotOurs("the server speaks another version of HTTP")
+        pool = self._pool
+        assert pool is not None  # noqa: S101  # whose the origin is
+        connection = pool.take(origin)
+        if connection is None:
+            connection = await pool.acquire(origin, job.timeouts)
+        sent = body
+        if body.__class__ is not bytes:
+            # Not before: one that can be sent only once may be for others to send.
+            try:
+                sent = _stream(body)
+            except EngineError:
+                pool.release(connection)
+                raise
         if sent.__class__ is bytes and len(sent) <= _AT_ONCE and not head.expects:
             data = head.data + sent if sent else head.data
             future = connection.begin(job, data, sent, closes=head.closes, sending=False)
@@ -116,8 +132,7 @@ class AsyncNativeEngine:
         try:
             if job.stream:
                 return await readable(response)
-            body = await read(response, job.cap)
-            response.hold(body.content)
+            response.hold((await read(response, job.cap)).content)
         except Exception as error:
             if response.status_code < 400:
                 raise engine_error(error, head=True) from error
@@ -153,6 +168,12 @@ class AsyncNativeEngine:
             await self._pool.aclose()
         if self._fallback is not None:
             await self._fallback.aclose()
+
+
+def _request(job: Job) -> httpx2.Request:
+    """What an exception says that it was about."""
+    stream = httpx2.ByteStream(job.body if job.body.__class__ is bytes else b"")
+    return httpx2.Request(job.method, job.url, headers=job.headers, stream=stream)
 
 
 def _stream(body: Any) -> Any:
