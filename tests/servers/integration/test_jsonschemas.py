@@ -147,6 +147,14 @@ def test_what_would_take_too_long_is_refused_and_says_why():
     assert "too large to say where" in violations({"items": {"type": "string"}}, [1] * 300_000)[0].message
 
 
+def test_a_member_may_be_meant_by_its_name_and_by_all_names():
+    both = [{"properties": {"x": {"$ref": "#/$defs/a"}}}, {"additionalProperties": {"$ref": "#/$defs/a"}}]
+    # The references, and what each of them leads to.
+    assert growth({"allOf": both, "$defs": {"a": {}}}).applied == (3, 4, 0)
+    items = [{"prefixItems": [{"$ref": "#/$defs/a"}]}, {"items": {"$ref": "#/$defs/a"}}]
+    assert growth({"allOf": items, "$defs": {"a": {}}}).applied == (3, 4, 0)
+
+
 SUBSCHEMAS = st.recursive(
     st.sampled_from([{}, True, {"type": "string"}, {"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}, {"$ref": "#"}]),
     lambda inner: st.one_of(
@@ -178,7 +186,7 @@ def applied(schema: Any, root: Any, value: Any, steps: list[int]) -> None:
             applied(schema["additionalProperties"], root, member, steps)
 
 
-VALUES = st.recursive(
+VALUES: st.SearchStrategy[dict[str, Any]] = st.recursive(
     st.just({}), lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=2), max_leaves=8
 )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
 NOW = "2024-02-29T12:00:00.123456Z"
 MISSING = "6e1f4b9c-0000-4000-8000-000000000000"
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "name"),
     ({"name": "n" * 201}, "name"),
     ({"name": None}, "name"),
@@ -101,13 +102,14 @@ def test_everything_that_is_wrong_is_told_at_once(registry):
 
 def test_there_is_no_such_service(registry):
     for missing in (MISSING, "123", "x" * 500, "%00", "{" + MISSING + "}"):
-        for method, path, body in [
+        asked: list[tuple[str, str, Any]] = [
             ("GET", "", None),
             ("PUT", "", {"name": "n"}),
             ("DELETE", "", None),
             ("GET", "/health", None),
             ("POST", "/actions/extract", {"input_data": {}}),
-        ]:
+        ]
+        for method, path, body in asked:
             answer = registry(method, f"/services/{missing}{path}", body)
             assert answer.status_code == 404
             shown = "\x00" if missing == "%00" else missing

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     relaxed_limits: bool = False
     run_seconds: float = Field(default=3.0, ge=0.0, le=86_400.0, allow_inf_nan=False)
-    delivery_attempts: int = Field(default=6, ge=1, le=20)
+    delivery_attempts: int = Field(default=5, ge=1, le=20)
     delivery_backoff: float = Field(default=1.0, gt=0.0, le=3_600.0, allow_inf_nan=False)
     delivery_timeout: float = Field(default=10.0, gt=0.0, le=300.0, allow_inf_nan=False)
     allow_private_addresses: bool | None = None

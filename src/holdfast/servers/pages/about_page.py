@@ -39,7 +39,7 @@ def render(about: About) -> str:
                 "body",
                 {},
                 h("a", {"class": "skip", "href": "#main"}, "Skip to content"),
-                h("header", {"class": "top about"}, h("p", {"class": "brand"}, "Holdfast ", h("span", {}, about.version))),
+                h("header", {"class": "top about"}, _brand(about)),
                 h(
                     "main",
                     {"id": "main", "class": "about"},
@@ -53,6 +53,10 @@ def render(about: About) -> str:
             ),
         )
     )
+
+
+def _brand(about: About) -> Element:
+    return h("p", {"class": "brand"}, "Holdfast ", h("span", {}, about.version))
 
 
 def _page(about: About) -> Element | None:

@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, select, text, update
 from holdfast.servers.integration.executions import durable, server
 from holdfast.servers.integration.executions.server import ExecutionsServer
 from holdfast.servers.integration.executions.tables import events, executions, executors, steps
-from holdfast.servers.service import ServerStartError
+from holdfast.servers.service import ServerStartError, Storage
 from tests.support.executions import Asked, run, serving
 
 pytestmark = pytest.mark.loopback
@@ -86,7 +86,8 @@ def test_a_step_that_ends_in_the_grace_is_done_and_the_next_one_is_left(storage,
     async def main() -> None:
         async with serving(storage) as api:
             begun = (await api.execute(await api.workflow(service, "a", "b")))["id"]
-            await step_begins(api, begun, 0)
+            while not service.effects:
+                await asyncio.sleep(0.01)
             asyncio.get_running_loop().call_later(0.3, service.held.pop("a").set)
         assert [one.action for one in service.called] == ["a"]
         async with serving(storage) as api:
@@ -100,21 +101,27 @@ def test_an_execution_that_was_committed_and_not_begun_is_begun_by_the_next_serv
     async def nothing(self: object, execution_id: UUID, run: int) -> None:
         pass
 
+    # Of more than are looked at together.
+    monkeypatch.setattr("holdfast.servers.integration.executions.takeover.AT_ONCE", 2)
+
     async def main() -> None:
         with monkeypatch.context() as patched:
             patched.setattr(ExecutionsServer, "start", nothing)
             async with serving(storage) as api:
-                begun = (await api.execute(await api.workflow(service, "a")))["id"]
-                assert (await known_to_dbos()).get(f"{begun}.1") is None
+                workflow = await api.workflow(service, "a")
+                begun = [(await api.execute(workflow))["id"] for _ in range(5)]
+                assert not {f"{one}.1" for one in begun} & (await known_to_dbos()).keys()
         async with serving(storage) as api:
-            assert (await api.get(begun, wait=30))["status"] == "COMPLETED"
+            for one in begun:
+                assert (await api.get(one, wait=30))["status"] == "COMPLETED"
 
     run(main)
 
 
 def test_an_execution_that_could_not_be_begun_is_begun_by_the_sweep(tmp_path, storage, service, monkeypatch):
     monkeypatch.setattr("holdfast.servers.integration.executions.takeover.SWEEP_SECONDS", 0.1)
-    original, failed = durable.Durable.start, []
+    original = durable.Durable.start
+    failed: list[UUID] = []
 
     async def failing(self: Any, execution_id: UUID, run: int, *, queued: bool) -> None:
         if not failed:
@@ -187,7 +194,8 @@ def test_what_dbos_has_given_up_fails_and_can_be_resumed(tmp_path, storage, serv
 
 
 @pytest.mark.slow
-def test_one_that_ends_its_server_again_and_again_is_given_up(tmp_path, storage, service, monkeypatch):
+def test_one_that_ends_its_server_again_and_again_is_given_up(tmp_path, service, monkeypatch):
+    storage = Storage(tmp_path)
     monkeypatch.setattr(server, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr("holdfast.servers.integration.executions.takeover.SWEEP_SECONDS", 0.2)
     service.held["a"] = threading.Event()
@@ -197,11 +205,13 @@ def test_one_that_ends_its_server_again_and_again_is_given_up(tmp_path, storage,
             begun = (await api.execute(await api.workflow(service, "a")))["id"]
             await step_begins(api, begun, 0)
         ended = 0
+
+        def further(found: Any) -> bool:
+            return bool(found["steps"][0]["attempts"] > ended + 1 or found["status"] == "FAILED")
+
         while True:
             async with serving(storage, lease_seconds=1) as api:
-                found = await api.until(
-                    begun, lambda found, n=ended: found["steps"][0]["attempts"] > n + 1 or found["status"] == "FAILED"
-                )
+                found = await api.until(begun, further)
                 if found["status"] == "FAILED":
                     break
                 ended += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -214,6 +215,8 @@ def test_an_input_that_has_grown_too_large_fails_its_step(storage, service):
             assert [step["status"] for step in found["steps"]] == ["COMPLETED", "COMPLETED", "FAILED"]
             assert "INTEGRATION_MAX_BODY_BYTES" in found["error"]["message"] and found["error"]["step"] == "s2"
             assert found["steps"][2]["attempts"] == 0 and len(service.called) == 2
+            await api.ok("POST", f"/executions/{found['id']}/resume")
+            assert (await api.get(found["id"], wait=20))["error"] == found["error"]
 
     run(main)
 
@@ -303,7 +306,7 @@ def test_what_cannot_be_done_says_why(storage, service):
                 status, told = await api(method, f"/workflows/{NOWHERE}/{path}", {} if method == "POST" else None)
                 assert (status, told["resource_type"], told["resource_id"]) == (404, "workflow", NOWHERE)
             workflow = await api.workflow(service, "a")
-            for body in (
+            wrong: tuple[dict[str, Any], ...] = (
                 {"wait": 31},
                 {"wait": -1},
                 {"wait": "1"},
@@ -311,7 +314,8 @@ def test_what_cannot_be_done_says_why(storage, service):
                 {"input_data": []},
                 {"input_data": {"a": "\x00"}},
                 {"context": 1},
-            ):
+            )
+            for body in wrong:
                 status, told = await api("POST", f"/workflows/{workflow}/execute", body)
                 assert status == 422 and told["detail"][0]["loc"][:2] == ["body", next(iter(body))], (body, told)
             for query in ("wait=31", "wait=nan", "wait=-1"):
@@ -328,7 +332,7 @@ def test_input_is_checked_before_anything_begins(storage, service):
 
     async def main() -> None:
         async with serving(storage) as api:
-            body = {
+            body: dict[str, Any] = {
                 "name": "strict",
                 "endpoint": service.url + "/keyed",
                 "actions": [{"name": "a", "input_schema": schema}],

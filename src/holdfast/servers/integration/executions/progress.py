@@ -180,36 +180,29 @@ async def complete(
     output: dict[str, Any],
     attempts: int,
     now: datetime,
-    following: dict[str, Any] | Failure | None,
+    following: dict[str, Any] | None,
     *,
     go_on: bool,
 ) -> Target | None:
     """A step has its output. The action of the next one.
 
-    `following` is the input of the next step, or why it can have none; None after the last. Unless `go_on`, the next
-    step does not begin in the same moment, but when somebody takes the execution over.
+    `following` is the input of the next step; None after the last. Unless `go_on`, the next step does not begin in the
+    same moment, but when somebody takes the execution over.
 
     Raises:
         SupersededError: that does not count any more.
     """
     happened: list[tuple[str, str | None, str]] = [("step.completed", step.id, _requests(attempts))]
     changes: dict[str, Any] = {}
-    after = None if following is None else progress.steps[step.position + 1]
-    if after is None:
+    if following is None:
         happened.append(("execution.completed", None, ""))
         changes = {"status": Status.COMPLETED, "result": output, "ended_at": now}
-    elif isinstance(following, Failure):
-        happened += _failed(after, following)
-        changes = _failure(after, following, now)
     elif go_on:
-        happened.append(("step.started", after.id, ""))
+        happened.append(("step.started", progress.steps[step.position + 1].id, ""))
     await _advance(connection, progress, happened, now, changes)
     await _end(connection, progress, step, attempts, now, status=Status.COMPLETED, output=output)
-    if after is not None and isinstance(following, Failure):
-        same = _step(progress.id, after.position)
-        failed = {"status": Status.FAILED, "error": following.stored(), "ended_at": now}
-        await connection.execute(update(steps).where(same).values(failed))
-    elif after is not None and isinstance(following, dict) and go_on:
+    if following is not None and go_on:
+        after = progress.steps[step.position + 1]
         await _start(connection, progress.id, after.position, following, now)
         return await target(connection, after.service_id, after.action)
     return None
@@ -255,7 +248,7 @@ async def _end(
     connection: AsyncConnection, progress: Progress, step: StepState, attempts: int, now: datetime, **changes: Any
 ) -> None:
     # One request was counted when it began, so that one is counted if the process dies.
-    changes.update(ended_at=now, attempts=steps.c.attempts + attempts)
+    changes.update(ended_at=now, attempts=steps.c.attempts + attempts - 1)
     running = _step(progress.id, step.position) & (steps.c.status == Status.RUNNING)
     if (await connection.execute(update(steps).where(running).values(changes))).rowcount == 0:
         # Another process, which believed this one dead, was faster.

@@ -124,6 +124,12 @@ class Steps:
                 message = f"the execution's timeout of {going.timeout:g} s was over before the step was done"
                 return Failure(message)
             seconds, last = min(seconds, left), left < seconds
+        size, limit = _size(step.input), self._settings.max_body_bytes
+        if size > limit:
+            return Failure(
+                f"its input, with the outputs of all steps before it, has {size} bytes, and may have {limit}"
+                " (INTEGRATION_MAX_BODY_BYTES)"
+            )
         service = step.target
         if service is None:
             message = f"service {step.service!r} has no action {step.action!r} any more, or is not registered"
@@ -155,18 +161,19 @@ class Steps:
             return Status.CANCELLED.value
         if isinstance(outcome, Failure) and step.again:
             outcome = replace(outcome, may_have_executed=True)
-        following = None if isinstance(outcome, Failure) else self._following(going, step, outcome.output)
+        following: dict[str, Any] | None = None
+        if isinstance(outcome, ActionResult) and step.position + 1 < len(going.steps):
+            following = {**(step.input or {}), **outcome.output}
         try:
             target = await self._write(entry, partial(self._record, going, step, outcome, following))
         except SupersededError:
             await self._write(entry, lambda tx: progress.count_attempts(tx, going, step, outcome.attempts))
             return Status.CANCELLED.value
-        failed = isinstance(outcome, Failure) or isinstance(following, Failure)
-        self._watch.tell(going.id, ended=failed or following is None)
-        if failed:
+        self._watch.tell(going.id, ended=following is None)
+        if isinstance(outcome, Failure):
             return Status.FAILED.value
         step.status = Status.COMPLETED
-        if isinstance(following, dict):
+        if following is not None:
             after = going.steps[step.position + 1]
             after.status, after.input, after.target = Status.RUNNING, following, target
         return Status.COMPLETED.value
@@ -176,7 +183,7 @@ class Steps:
         going: Progress,
         step: StepState,
         outcome: ActionResult | Failure,
-        following: dict[str, Any] | Failure | None,
+        following: dict[str, Any] | None,
         connection: AsyncConnection,
     ) -> Target | None:
         now = self._clock()
@@ -186,18 +193,6 @@ class Steps:
         go_on = not self._runs.stopping
         output, attempts = outcome.output, outcome.attempts
         return await progress.complete(connection, going, step, output, attempts, now, following, go_on=go_on)
-
-    def _following(self, going: Progress, step: StepState, output: dict[str, Any]) -> dict[str, Any] | Failure | None:
-        if step.position + 1 == len(going.steps):
-            return None
-        merged = {**(step.input or {}), **output}
-        size, limit = len(json.dumps(merged)), self._settings.max_body_bytes
-        if size > limit:
-            return Failure(
-                f"its input would have {size} bytes, all outputs before it put together; no more than {limit} are"
-                " allowed (INTEGRATION_MAX_BODY_BYTES)"
-            )
-        return merged
 
     async def _write(self, entry: Run, work: Callable[[AsyncConnection], Awaitable[ResultT]]) -> ResultT:
         """The result of a transaction. A database that fails is tried again until it does not, or the server stops.
@@ -231,3 +226,8 @@ def _of(call: asyncio.Task[ActionResult], ends: Progress | None) -> ActionResult
     if ends is not None and error.status is None:
         message = f"the execution's timeout of {ends.timeout:g} s was over: {message}"
     return Failure(message, error.status, error.may_have_executed, error.definite, error.attempts)
+
+
+def _size(value: Any) -> int:
+    """Bytes of a JSON value, in its shortest form: what fitted into a request does not grow by being looked at."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
