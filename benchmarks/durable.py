@@ -186,6 +186,8 @@ def main() -> None:
                 f"{seen.seconds:>7.0f}  {done}",
                 flush=True,
             )
+            for error in seen.errors[:5]:
+                print(f"  {error}")
             failed += wrong(seen, deduplicates=deduplicates)
     if arguments.seconds:
         with databases(tuple(arguments.database or KINDS), arguments.postgres) as found:

@@ -69,7 +69,9 @@ def test_an_item_that_is_wrong_is_not_sent(service: Service, client: AsyncCodege
     result = client.bulk_create_agent_runs(123, configs).result()
     assert [failure.index for failure in result.errors] == [1, 2, 3, 4]
     assert len(service.requests) == 2 and result.successful_items == 2
-    assert "prompt" in result.errors[0].error and "promt" in result.errors[1].error
+    assert {failure.error_type for failure in result.errors} == {"ValidationError"}
+    assert "prompt: it is empty" in result.errors[0].error and "promt" in result.errors[1].error
+    assert all("\n" not in failure.error for failure in result.errors)
 
 
 def test_a_run_that_may_exist_says_so(service: Service, client: AsyncCodegenClient) -> None:

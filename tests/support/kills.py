@@ -29,6 +29,7 @@ class Survived:
         effects: how often each step was done, over all executions.
         requests: that the service was sent.
         kills: servers that were killed.
+        errors: of executions that did not end well.
     """
 
     executions: int
@@ -37,6 +38,7 @@ class Survived:
     requests: int
     kills: int
     seconds: float
+    errors: tuple[str, ...] = ()
 
     @property
     def times_done(self) -> dict[int, int]:
@@ -84,12 +86,16 @@ def survive(
             kill(alive.pop(0))
             alive.append(stack.enter_context(serving(folder, *options, env=ENVIRONMENT)))
         api = Api(alive[0])
-        completed = 0
+        completed, errors = 0, []
         for one in begun:
             found = api.ended(one, PATIENCE)
             well = [step["status"] for step in found["steps"]] == ["COMPLETED"] * len(ACTIONS)
-            completed += found["status"] == "COMPLETED" and found["result"] == {"c": 3} and well
+            if found["status"] == "COMPLETED" and found["result"] == {"c": 3} and well:
+                completed += 1
+            else:
+                errors.append(f"{found['status']}, run {found['run']}: {found['error']}")
         keys = [(action, f"{one}:s{place}") for one in begun for place, action in enumerate(ACTIONS)]
         assert set(service.requests) <= set(keys), "a request with a key that no step has"
         effects = tuple(service.effects[key] for key in keys)
-        return Survived(executions, completed, effects, service.requests.total(), kills, time.monotonic() - began)
+        took = time.monotonic() - began
+        return Survived(executions, completed, effects, service.requests.total(), kills, took, tuple(errors))

@@ -148,11 +148,10 @@ def test_what_would_take_too_long_is_refused_and_says_why():
 
 
 def test_a_member_may_be_meant_by_its_name_and_by_all_names():
-    both = [{"properties": {"x": {"$ref": "#/$defs/a"}}}, {"additionalProperties": {"$ref": "#/$defs/a"}}]
-    # The references, and what each of them leads to.
-    assert growth({"allOf": both, "$defs": {"a": {}}}).applied == (3, 4, 0)
-    items = [{"prefixItems": [{"$ref": "#/$defs/a"}]}, {"items": {"$ref": "#/$defs/a"}}]
-    assert growth({"allOf": items, "$defs": {"a": {}}}).applied == (3, 4, 0)
+    both: list[Any] = [{"properties": {"x": True}}, {"additionalProperties": True}]
+    assert growth({"allOf": both}).applied == (3, 2, 0)
+    items: list[Any] = [{"prefixItems": [True]}, {"items": True}]
+    assert growth({"allOf": items}).applied == (3, 2, 0)
 
 
 SUBSCHEMAS = st.recursive(

@@ -216,7 +216,7 @@ function failure({ error, status }) {
   return h(
     "div",
     { key: "failure", class: "note bad" },
-    h("p", {}, where, error.message, error.status && ` (status ${error.status})`),
+    h("p", {}, where, error.message, error.status && !error.message.includes(error.status) && ` (status ${error.status})`),
     h("p", { class: "soft" }, executed, resume),
   );
 }
