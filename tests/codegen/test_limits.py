@@ -56,6 +56,7 @@ def test_creating_and_logs_have_limits_of_their_own(holdfast_clock: VirtualClock
     service.broken[f"POST {RUN}"] = [Step(json={"id": 1, "organization_id": 123}, headers=used_up)]
     client.create_agent_run(123, "p").result()
     client.get_current_user().result()
+    assert holdfast_clock.elapsed < 1.0
     client.create_agent_run(123, "p").result()
     assert holdfast_clock.waits == (60.0,)
     of = client.resilient.rate_limiter_of

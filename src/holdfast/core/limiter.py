@@ -263,7 +263,7 @@ class Limiter:
             self._refill(now)
             burst = self._burst if self._policy.burst else max(min(rate, full), 1.0)
             held = self._burst - self._debt
-            self._debt = burst - held * rate / old if held < 0.0 else max(burst - held, 0.0)
+            self._debt = burst - (held * rate / old if held < 0.0 else held)
             self._burst = burst
         self.rate = rate
 

@@ -14,7 +14,7 @@ from dbos import DBOS
 from fastapi import FastAPI
 from sqlalchemy import func, insert, select, text, update
 
-from holdfast.servers.integration.executions import durable, server
+from holdfast.servers.integration.executions import durable, progress, server
 from holdfast.servers.integration.executions.server import ExecutionsServer
 from holdfast.servers.integration.executions.tables import events, executions, executors, steps
 from holdfast.servers.service import ServerStartError, Storage
@@ -160,6 +160,32 @@ def test_what_strayed_to_a_process_that_nobody_knows_is_gone_on_with(storage, se
     run(main)
 
 
+def test_two_processes_with_the_same_execution_do_not_both_leave_it_to_the_other(storage, service):
+    service.held["a"] = threading.Event()
+
+    async def main() -> None:
+        async with serving(storage) as api:
+            begun = (await api.execute(await api.workflow(service, "a", "b", "c")))["id"]
+            while not service.effects:
+                await asyncio.sleep(0.01)
+            now = datetime.now(UTC)
+            async with api.app.state.resources.database.writing() as connection:
+                # One that was believed dead, has done the step, and is then told by dbos that it is not its any more.
+                other = await progress.begin(connection, UUID(begun), 1, now)
+                assert other is not None
+                given = {"a": 7}
+                await progress.complete(connection, other, other.steps[0], {"a": 7}, 1, now, given, go_on=True)
+            service.held.pop("a").set()
+            found = await api.get(begun, wait=30)
+            assert (found["status"], found["steps"][0]["output"]) == ("COMPLETED", {"a": 7})
+            assert found["steps"][1]["input"] == given
+            # What was counted for the other one, too.
+            assert [step["attempts"] for step in found["steps"]] == [2, 2, 1]
+            assert [one.action for one in service.called] == ["a", "b", "c"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("status", ["MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR", "SUCCESS"])
 def test_what_dbos_has_given_up_fails_and_can_be_resumed(tmp_path, storage, service, monkeypatch, status):
     monkeypatch.setattr("holdfast.servers.integration.executions.takeover.SWEEP_SECONDS", 0.1)
@@ -240,8 +266,6 @@ def test_a_step_that_fails_unexpectedly_fails_the_execution(tmp_path, storage, s
 
 
 def test_a_database_that_fails_for_a_while_only_takes_time(storage, service, monkeypatch, caplog):
-    from holdfast.servers.integration.executions import progress
-
     original, failures = progress.complete, [OSError("gone"), OSError("still gone")]
 
     async def failing(*args: Any, **named: Any) -> Any:

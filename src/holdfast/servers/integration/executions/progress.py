@@ -31,6 +31,7 @@ __all__ = [
     "SupersededError",
     "begin",
     "complete",
+    "completed",
     "count_attempts",
     "fail",
     "locked",
@@ -219,6 +220,14 @@ async def fail(
     await _advance(connection, progress, _failed(step, failure), now, _failure(step, failure, now))
     failed = {"status": Status.FAILED, "error": failure.stored(), "definite": failure.definite}
     await _end(connection, progress, step, failure.attempts, now, **failed)
+
+
+async def completed(connection: AsyncConnection, progress: Progress, step: StepState) -> bool | None:
+    """Whether a step is completed; None if the execution is not running, or not in this run."""
+    found = select(steps.c.status).join(executions, executions.c.id == steps.c.execution_id)
+    running = executions.c.run == progress.run, executions.c.status == Status.RUNNING
+    status = (await connection.execute(found.where(_step(progress.id, step.position), *running))).scalar()
+    return None if status is None else status == Status.COMPLETED
 
 
 async def count_attempts(connection: AsyncConnection, progress: Progress, step: StepState, attempts: int) -> None:

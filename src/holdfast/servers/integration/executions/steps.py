@@ -81,12 +81,9 @@ class Steps:
             asyncio.CancelledError: the server stops; the execution is left as it is, for somebody else.
         """
         async with self._runs.entered(execution_id, run) as entry:
-            going = await self._write(
-                entry, lambda connection: progress.begin(connection, execution_id, run, self._clock())
-            )
+            going = await self._begin(entry)
             if going is None:
                 return "SUPERSEDED"
-            self._watch.tell(execution_id)
             for step in going.steps:
                 # Completed ones too: what a process has done once, its successor finds under the same numbers.
                 status = await checkpoint(step.id, self.perform, entry, going, step)
@@ -96,10 +93,16 @@ class Steps:
 
     async def perform(self, entry: Run, going: Progress, step: StepState) -> str:
         """Does one step; the status it came to."""
-        if step.status == Status.COMPLETED:
-            return Status.COMPLETED.value
         if self._runs.stopping:
             raise asyncio.CancelledError("the server stops")
+        if entry.overtaken:
+            fresh = await self._begin(entry)
+            if fresh is None:
+                return Status.CANCELLED.value
+            going.steps[:] = fresh.steps
+            step = going.steps[step.position]
+        if step.status == Status.COMPLETED:
+            return Status.COMPLETED.value
         try:
             outcome = await self._outcome(entry, going, step)
             return await self._settle(entry, going, step, outcome)
@@ -168,7 +171,7 @@ class Steps:
             target = await self._write(entry, partial(self._record, going, step, outcome, following))
         except SupersededError:
             await self._write(entry, lambda tx: progress.count_attempts(tx, going, step, outcome.attempts))
-            return Status.CANCELLED.value
+            return await self._overtaken(entry, going, step)
         self._watch.tell(going.id, ended=following is None)
         if isinstance(outcome, Failure):
             return Status.FAILED.value
@@ -177,6 +180,28 @@ class Steps:
             after = going.steps[step.position + 1]
             after.status, after.input, after.target = Status.RUNNING, following, target
         return Status.COMPLETED.value
+
+    async def _overtaken(self, entry: Run, going: Progress, step: StepState) -> str:
+        """What is to be said of a step whose result does not count.
+
+        If another process was faster with it, only one of the two is told by dbos to go on, and nobody knows which: it
+        may be this one.
+        """
+        async with self._database.reading() as connection:
+            done = await progress.completed(connection, going, step)
+        if done is None:
+            return Status.CANCELLED.value
+        entry.overtaken = True
+        return Status.COMPLETED.value if done else await self.perform(entry, going, step)
+
+    async def _begin(self, entry: Run) -> Progress | None:
+        entry.overtaken = False
+        begun = await self._write(
+            entry, lambda connection: progress.begin(connection, entry.execution_id, entry.run, self._clock())
+        )
+        if begun is not None:
+            self._watch.tell(entry.execution_id)
+        return begun
 
     async def _record(
         self,
