@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import functools
+from collections.abc import Callable, Generator, Mapping
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.call import Call
 from holdfast.integration.base import IntegrationClient, mapped
-from holdfast.integration.exceptions import ServiceIntegrationError, WorkflowDeadlineError, WorkflowExecutionError
+from holdfast.integration.exceptions import (
+    MaxRetriesExceededError,
+    ServiceIntegrationError,
+    WorkflowDeadlineError,
+    WorkflowExecutionError,
+)
 from holdfast.integration.following import ExecutionEvents
 from holdfast.integration.models import EventBatch, Execution, WorkflowResult
 from holdfast.integration.requests import Deadline, Events, ExecutionStatus, NewExecution, PartOfExecutions, Wait
@@ -16,6 +22,8 @@ from holdfast.service.errors import renamed
 from holdfast.service.paging import PageNumber
 from holdfast.service.poll import PollDeadlineError
 from holdfast.service.readable import ReadCall, ReadPagedCall
+
+T = TypeVar("T")
 
 _LONGEST_WAIT = 30.0  # seconds that the service agrees to take its time with an answer
 _BETWEEN = 0.1  # seconds between such answers: it does the waiting
@@ -66,9 +74,12 @@ class Executions(IntegrationClient):
         if limit is not None:
             options["deadline"] = min(limit, self.settings.patience_for("create"))
 
+        def start(**more: Any) -> Call[Execution]:
+            return self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **options, **more)
+
         def executing() -> Generator[Call[Any], Any, WorkflowResult]:
             until = None if limit is None else self.now() + limit
-            execution: Execution = yield self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **options)
+            execution = yield from self._started(start, until)
             return (yield from self._ending(execution.id, execution, until))
 
         return self.made_of("execute_workflow", executing)
@@ -125,12 +136,10 @@ class Executions(IntegrationClient):
         """
 
         def ask(number: int) -> Call[EventBatch]:
-            return self.poll(
+            return self._patiently(
                 lambda: self.get_execution_events(execution_id, number, wait=self._wait()),
-                until=lambda batch: batch.done or bool(batch.events),
-                interval=_BETWEEN,
-                factor=1.0,
-                tolerate=_TOLERATED,
+                lambda batch: batch.done or bool(batch.events),
+                None,
             )
 
         return ExecutionEvents(ask, after)
@@ -210,6 +219,31 @@ class Executions(IntegrationClient):
         seconds = _LONGEST_WAIT if timeout is None else min(_LONGEST_WAIT, timeout / 2)
         return round(seconds if left is None else min(seconds, 0.8 * max(left, 0.0)), 3)
 
+    def _started(
+        self, start: Callable[..., Call[Execution]], until: float | None
+    ) -> Generator[Call[Any], Any, Execution]:
+        """Starts an execution. One that may have been started is asked for as patiently as for its end.
+
+        Otherwise who was waiting for the answer while the service went away would never hear its id.
+        """
+        try:
+            return (yield start())
+        except MaxRetriesExceededError as error:
+            # Under the same id it is still the same request, whose first answer is given again.
+            known = self.settings.server_deduplicates and self.unless_given(server_deduplicates=True)
+            left = None if until is None else until - self.now()
+            if not (known and error.may_have_executed and error.request_id) or (left is not None and left <= 0):
+                raise
+            same = functools.partial(start, request_id=error.request_id)
+            try:
+                return (yield self._patiently(same, lambda _: True, left))
+            except PollDeadlineError:
+                raise error from None
+
+    def _patiently(self, make: Callable[[], Call[T]], until: Callable[[T], bool], deadline: float | None) -> Call[T]:
+        """Asks again at once, as the service does the waiting, and outlasts its restart."""
+        return self.poll(make, until=until, interval=_BETWEEN, factor=1.0, deadline=deadline, tolerate=_TOLERATED)
+
     def _ending(
         self, execution_id: str, execution: Execution | None, until: float | None
     ) -> Generator[Call[Any], Any, WorkflowResult]:
@@ -218,15 +252,12 @@ class Executions(IntegrationClient):
             # If no time is left, it has passed since the last look.
             left = None if until is None else max(until - self.now(), _A_MOMENT)
             try:
-                execution = yield self.poll(
+                execution = yield self._patiently(
                     lambda: self.get_workflow_execution_status(
                         execution_id, wait=self._wait(None if until is None else until - self.now())
                     ),
-                    until=lambda found: found.ended,
-                    interval=_BETWEEN,
-                    factor=1.0,
-                    deadline=left,
-                    tolerate=_TOLERATED,
+                    lambda found: found.ended,
+                    left,
                 )
             except PollDeadlineError as late:
                 raise _late(execution_id, late.last_result or execution, late) from None
@@ -266,9 +297,14 @@ def _result(execution: Execution) -> WorkflowResult:
 
 
 def _late(execution_id: str, execution: Execution | None, late: PollDeadlineError) -> WorkflowDeadlineError:
-    seen = f", and was {execution.status} when last looked at" if execution is not None else ""
-    message = (
-        f"the execution {execution_id} has not ended by the deadline{seen}."
-        f" It goes on: wait_for_execution({execution_id!r}) waits for it again."
-    )
+    cause = f": {late.last_error}" if late.last_error is not None else ""
+    if execution is None:
+        said = f"nothing was heard of the execution {execution_id} by the deadline{cause}"
+    else:
+        failed = f", and then could not be{cause}" if cause else ""
+        said = (
+            f"the execution {execution_id} has not ended by the deadline; it was {execution.status} when last looked at"
+            f"{failed}"
+        )
+    message = f"{said.rstrip('.')}. It goes on without its caller: wait_for_execution({execution_id!r}) waits for it."
     return renamed(late, WorkflowDeadlineError, message, execution_id=execution_id, execution=execution)
