@@ -171,6 +171,63 @@ def test_a_lost_connection_starts_nothing_twice(
     assert len(registry.started) == 1 and registry.counts["POST /workflows/w/execute"] == 3
 
 
+@pytest.mark.parametrize("deadline", [None, 250.0])
+def test_a_service_that_goes_away_while_it_is_asked_to_start_is_waited_for(
+    registry: StubRegistry,
+    holdfast_clock: VirtualClock,
+    unsteady: Unsteady,
+    client: ServiceIntegrationClient,
+    colour: Colour,
+    deadline: float | None,
+) -> None:
+    registry.lasts = 100.0
+    unsteady.after = lambda request: httpx2.ReadError if unsteady.asked == 1 else None
+    unsteady.before = lambda request: (
+        httpx2.ConnectError if unsteady.asked > 1 and holdfast_clock.elapsed < 40 else None
+    )
+    result = colour(client.execute_workflow(workflow_in(registry), deadline=deadline))
+    assert result["sentiment"] == "good" and result.execution_id in registry.executions
+    assert len(registry.started) == 1 == len(registry.executions)
+    colour(client.close())
+
+
+@pytest.mark.parametrize(("deadline", "latest"), [(None, 300.0), (20.0, 20.01)])
+def test_one_that_stays_away_then_may_have_started_it(
+    registry: StubRegistry,
+    holdfast_clock: VirtualClock,
+    unsteady: Unsteady,
+    client: ServiceIntegrationClient,
+    deadline: float | None,
+    latest: float,
+) -> None:
+    unsteady.after = lambda request: httpx2.ReadError
+    unsteady.before = lambda request: httpx2.ConnectError if unsteady.asked > 1 else None
+    with pytest.raises(ServiceIntegrationError) as caught:
+        client.execute_workflow(workflow_in(registry), deadline=deadline).result()
+    assert is_a(caught.value, MaxRetriesExceededError) or is_a(caught.value, ServiceUnavailableError)
+    assert caught.value.may_have_executed and caught.value.execution_id is None
+    assert holdfast_clock.elapsed <= latest and len(registry.started) == 1
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_the_service_does_not_promise_to_deduplicate_is_not_started_more_often(
+    holdfast_clock: VirtualClock, status: int
+) -> None:
+    script = FaultTransport(status)
+    client = ServiceIntegrationClient(transport=script)
+    with pytest.raises(MaxRetriesExceededError):
+        client.with_options(server_deduplicates=False).execute_workflow("w").result()
+    assert len(script.requests) == 4
+
+
+def test_one_that_is_not_there_at_all_is_given_up_as_for_any_other_operation(holdfast_clock: VirtualClock) -> None:
+    script = FaultTransport(httpx2.ConnectError)
+    with pytest.raises(MaxRetriesExceededError) as caught:
+        ServiceIntegrationClient(transport=script).execute_workflow("w").result()
+    assert caught.value.attempts == 4 == len(script.requests) and not caught.value.may_have_executed
+    assert holdfast_clock.elapsed < 15
+
+
 def test_without_a_promise_of_the_server_nothing_that_may_have_started_is_started_again(
     registry: StubRegistry, unsteady: Unsteady
 ) -> None:
@@ -255,6 +312,18 @@ def test_a_service_that_does_not_answer_is_given_up_at_the_deadline(holdfast_clo
     with pytest.raises(WorkflowDeadlineError) as late:
         client.wait_for_execution("e", deadline=2.0).result()
     assert late.value.execution is None and late.value.execution_id == "e" and holdfast_clock.elapsed <= 3.02
+    # Nobody has seen whether it has ended.
+    assert "nothing was heard of the execution e" in str(late.value) and "ConnectError" in str(late.value)
+    assert "has not ended" not in str(late.value)
+
+
+def test_a_deadline_that_passes_while_the_service_is_away_says_so(
+    registry: StubRegistry, unsteady: Unsteady, client: ServiceIntegrationClient, holdfast_clock: VirtualClock
+) -> None:
+    registry.lasts = 50.0
+    unsteady.before = lambda request: httpx2.ConnectError if holdfast_clock.elapsed > 10 else None
+    with pytest.raises(WorkflowDeadlineError, match=r"it was RUNNING when last looked at, and then .*ConnectError"):
+        client.execute_workflow(workflow_in(registry), deadline=20.0).result()
 
 
 def test_who_stops_waiting_stops_polling_and_not_the_execution(registry: StubRegistry) -> None:
@@ -387,10 +456,10 @@ def test_a_service_that_stays_away_ends_the_following(
     execution = client.start_workflow(workflow_in(registry)).result()
     unsteady.before = lambda request: httpx2.ConnectError if holdfast_clock.elapsed > 20 else None
     seen = []
-    with pytest.raises((MaxRetriesExceededError, ServiceUnavailableError)):
+    with pytest.raises((MaxRetriesExceededError, ServiceUnavailableError)) as caught:
         for event in client.follow(execution.id):
             seen.append(event.number)  # noqa: PERF401  # what came before the error is what matters
-    assert seen == [1, 2, 3] and holdfast_clock.elapsed < 200
+    assert seen == [1, 2, 3] and holdfast_clock.elapsed < 200 and caught.value.execution_id == execution.id
     unsteady.before = lambda request: None
     holdfast_clock.advance(30)
     assert [event.number for event in client.follow(execution.id, after=3)] == [4, 5, 6, 7]

@@ -136,10 +136,13 @@ class Executions(IntegrationClient):
         """
 
         def ask(number: int) -> Call[EventBatch]:
-            return self._patiently(
-                lambda: self.get_execution_events(execution_id, number, wait=self._wait()),
-                lambda batch: batch.done or bool(batch.events),
-                None,
+            return self.made_of(
+                "follow",
+                lambda: self._patiently(
+                    lambda: self.get_execution_events(execution_id, number, wait=self._wait()),
+                    lambda batch: batch.done or bool(batch.events),
+                    execution_id=execution_id,
+                ),
             )
 
         return ExecutionEvents(ask, after)
@@ -222,27 +225,42 @@ class Executions(IntegrationClient):
     def _started(
         self, start: Callable[..., Call[Execution]], until: float | None
     ) -> Generator[Call[Any], Any, Execution]:
-        """Starts an execution. One that may have been started is asked for as patiently as for its end.
+        """Starts an execution. For the answer of one that may have been started it waits as for its end.
 
-        Otherwise who was waiting for the answer while the service went away would never hear its id.
+        Its id is in there: whoever gives up has an execution, and does not know which.
         """
         try:
-            return (yield start())
+            execution: Execution = yield start()
         except MaxRetriesExceededError as error:
-            # Under the same id it is still the same request, whose first answer is given again.
+            # Under the same id it is the same request, and is given the first answer again.
             known = self.settings.server_deduplicates and self.unless_given(server_deduplicates=True)
             left = None if until is None else until - self.now()
             if not (known and error.may_have_executed and error.request_id) or (left is not None and left <= 0):
                 raise
             same = functools.partial(start, request_id=error.request_id)
             try:
-                return (yield self._patiently(same, lambda _: True, left))
+                execution = yield from self._patiently(same, lambda _: True, left)
             except PollDeadlineError:
                 raise error from None
+        return execution
 
-    def _patiently(self, make: Callable[[], Call[T]], until: Callable[[T], bool], deadline: float | None) -> Call[T]:
-        """Asks again at once, as the service does the waiting, and outlasts its restart."""
-        return self.poll(make, until=until, interval=_BETWEEN, factor=1.0, deadline=deadline, tolerate=_TOLERATED)
+    def _patiently(
+        self,
+        make: Callable[[], Call[T]],
+        until: Callable[[T], bool],
+        deadline: float | None = None,
+        *,
+        execution_id: str | None = None,
+    ) -> Generator[Call[T], Any, T]:
+        """Asks until the answer is there, also over a restart of the service, which does most of the waiting itself."""
+        try:
+            found: T = yield self.poll(
+                make, until=until, interval=_BETWEEN, factor=1.0, deadline=deadline, tolerate=_TOLERATED
+            )
+        except ServiceIntegrationError as error:
+            error.execution_id = execution_id
+            raise
+        return found
 
     def _ending(
         self, execution_id: str, execution: Execution | None, until: float | None
@@ -252,18 +270,16 @@ class Executions(IntegrationClient):
             # If no time is left, it has passed since the last look.
             left = None if until is None else max(until - self.now(), _A_MOMENT)
             try:
-                execution = yield self._patiently(
+                execution = yield from self._patiently(
                     lambda: self.get_workflow_execution_status(
                         execution_id, wait=self._wait(None if until is None else until - self.now())
                     ),
                     lambda found: found.ended,
                     left,
+                    execution_id=execution_id,
                 )
             except PollDeadlineError as late:
                 raise _late(execution_id, late.last_result or execution, late) from None
-            except ServiceIntegrationError as error:
-                error.execution_id = execution_id
-                raise
         return _result(execution)
 
 
