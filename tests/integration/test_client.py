@@ -414,7 +414,7 @@ def test_it_speaks_http(colour: Colour) -> None:
         server.on(f"/api/workflows/{workflow.id}/execute", stub.answer)
         assert colour(client.execute_workflow(workflow.id, {"a": 1}))["sentiment"] == "good"
         seen = server.last
-        assert json.loads(seen.body) == {"input_data": {"a": 1}, "wait": 2.5}
+        assert json.loads(seen.body) == {"input_data": {"a": 1}}
         assert seen.get("Idempotency-Key") == seen.get("X-Request-ID")
         colour(client.close())
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator, Mapping
 from textwrap import shorten
 from typing import Any, TypeVar
 
 from holdfast.call import Call
 from holdfast.integration.base import IntegrationClient, mapped
-from holdfast.integration.exceptions import (
-    MaxRetriesExceededError,
-    ServiceIntegrationError,
-    WorkflowDeadlineError,
-    WorkflowExecutionError,
-)
+from holdfast.integration.exceptions import ServiceIntegrationError, WorkflowDeadlineError, WorkflowExecutionError
 from holdfast.integration.following import ExecutionEvents
 from holdfast.integration.models import EventBatch, Execution, WorkflowResult
 from holdfast.integration.requests import Deadline, Events, ExecutionStatus, NewExecution, PartOfExecutions, Wait
@@ -69,17 +63,15 @@ class Executions(IntegrationClient):
             WorkflowDeadlineError: it has not ended by the deadline.
         """
         limit = Deadline(deadline=deadline).deadline
-        new = _new(input_data, context, timeout, self._wait(limit))
+        new = _new(input_data, context, timeout)
         options = self.options_of("create")
         if limit is not None:
             options["deadline"] = min(limit, self.settings.patience_for("create"))
 
-        def start(**more: Any) -> Call[Execution]:
-            return self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **options, **more)
-
         def executing() -> Generator[Call[Any], Any, WorkflowResult]:
             until = None if limit is None else self.now() + limit
-            execution = yield from self._started(start, until)
+            # Without a wait: while the service has not answered, losing it is losing the execution's id.
+            execution: Execution = yield self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **options)
             return (yield from self._ending(execution.id, execution, until))
 
         return self.made_of("execute_workflow", executing)
@@ -96,7 +88,7 @@ class Executions(IntegrationClient):
 
         What becomes of it, `follow`, `wait_for_execution` and `get_workflow_execution_status` tell.
         """
-        new = _new(input_data, context, timeout, 0.0)
+        new = _new(input_data, context, timeout)
         return self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **self.options_of("create"))
 
     def wait_for_execution(self, execution_id: str, *, deadline: float | None = None) -> Call[WorkflowResult]:
@@ -139,9 +131,9 @@ class Executions(IntegrationClient):
             return self.made_of(
                 "follow",
                 lambda: self._patiently(
+                    execution_id,
                     lambda: self.get_execution_events(execution_id, number, wait=self._wait()),
                     lambda batch: batch.done or bool(batch.events),
-                    execution_id=execution_id,
                 ),
             )
 
@@ -222,35 +214,12 @@ class Executions(IntegrationClient):
         seconds = _LONGEST_WAIT if timeout is None else min(_LONGEST_WAIT, timeout / 2)
         return round(seconds if left is None else min(seconds, 0.8 * max(left, 0.0)), 3)
 
-    def _started(
-        self, start: Callable[..., Call[Execution]], until: float | None
-    ) -> Generator[Call[Any], Any, Execution]:
-        """Starts an execution. For the answer of one that may have been started it waits as for its end.
-
-        Its id is in there: whoever gives up has an execution, and does not know which.
-        """
-        try:
-            execution: Execution = yield start()
-        except MaxRetriesExceededError as error:
-            # Under the same id it is the same request, and is given the first answer again.
-            known = self.settings.server_deduplicates and self.unless_given(server_deduplicates=True)
-            left = None if until is None else until - self.now()
-            if not (known and error.may_have_executed and error.request_id) or (left is not None and left <= 0):
-                raise
-            same = functools.partial(start, request_id=error.request_id)
-            try:
-                execution = yield from self._patiently(same, lambda _: True, left)
-            except PollDeadlineError:
-                raise error from None
-        return execution
-
     def _patiently(
         self,
+        execution_id: str,
         make: Callable[[], Call[T]],
         until: Callable[[T], bool],
         deadline: float | None = None,
-        *,
-        execution_id: str | None = None,
     ) -> Generator[Call[T], Any, T]:
         """Asks until the answer is there, also over a restart of the service, which does most of the waiting itself."""
         try:
@@ -271,12 +240,12 @@ class Executions(IntegrationClient):
             left = None if until is None else max(until - self.now(), _A_MOMENT)
             try:
                 execution = yield from self._patiently(
+                    execution_id,
                     lambda: self.get_workflow_execution_status(
                         execution_id, wait=self._wait(None if until is None else until - self.now())
                     ),
                     lambda found: found.ended,
                     left,
-                    execution_id=execution_id,
                 )
             except PollDeadlineError as late:
                 raise _late(execution_id, late.last_result or execution, late) from None
@@ -284,10 +253,10 @@ class Executions(IntegrationClient):
 
 
 def _new(
-    input_data: Mapping[str, Any] | None, context: Mapping[str, Any] | None, timeout: float | None, wait: float
+    input_data: Mapping[str, Any] | None, context: Mapping[str, Any] | None, timeout: float | None
 ) -> NewExecution:
     given: Any = {} if input_data is None else mapped(input_data)
-    return NewExecution(input_data=given, context=mapped(context), wait=wait, timeout=timeout)
+    return NewExecution(input_data=given, context=mapped(context), timeout=timeout)
 
 
 def _result(execution: Execution) -> WorkflowResult:
@@ -313,14 +282,14 @@ def _result(execution: Execution) -> WorkflowResult:
 
 
 def _late(execution_id: str, execution: Execution | None, late: PollDeadlineError) -> WorkflowDeadlineError:
-    cause = f": {late.last_error}" if late.last_error is not None else ""
+    cause = "" if late.last_error is None else f": {str(late.last_error).rstrip('.')}"
     if execution is None:
-        said = f"nothing was heard of the execution {execution_id} by the deadline{cause}"
+        said = f"nothing was heard of the execution {execution_id} by the deadline{cause}."
     else:
         failed = f", and then could not be{cause}" if cause else ""
         said = (
             f"the execution {execution_id} has not ended by the deadline; it was {execution.status} when last looked at"
-            f"{failed}"
+            f"{failed}. It goes on."
         )
-    message = f"{said.rstrip('.')}. It goes on without its caller: wait_for_execution({execution_id!r}) waits for it."
+    message = f"{said} wait_for_execution({execution_id!r}) waits for it again."
     return renamed(late, WorkflowDeadlineError, message, execution_id=execution_id, execution=execution)

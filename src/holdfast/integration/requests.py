@@ -140,9 +140,8 @@ class ActionInput(RequestModel):
 
 
 class NewExecution(ActionInput):
-    """A workflow to be executed. `wait`: seconds that its end is waited for; `timeout`: those that it may take."""
+    """A workflow to be executed. `timeout`: seconds that it may take."""
 
-    wait: float
     timeout: Duration | None = None
 
 
