@@ -240,6 +240,13 @@ def test_one_that_does_not_complete_is_an_error(registry: StubRegistry, colour: 
     colour(client.close())
 
 
+def test_what_went_wrong_is_shown_at_some_length(registry: StubRegistry) -> None:
+    registry.outcome = {"status": "FAILED", "error": {"step": "a", "message": "http://" + "x" * 1000}}
+    with pytest.raises(WorkflowExecutionError, match=r"at step 'a': http://x{292}…\. resume_execution\(") as caught:
+        made(registry).execute_workflow(workflow_in(registry)).result()
+    assert caught.value.error == "http://" + "x" * 1000
+
+
 @pytest.mark.parametrize("deadline", [0.01, 1.0, 4.0, 7.0, 60.0])
 def test_a_deadline_ends_the_waiting_and_not_the_execution(
     registry: StubRegistry, holdfast_clock: VirtualClock, colour: Colour, deadline: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from textwrap import shorten
 from typing import Any, TypeVar
 
 from holdfast.call import Call
@@ -267,9 +266,10 @@ def _result(execution: Execution) -> WorkflowResult:
     said = failure.message if failure is not None else None
     how = "was cancelled" if execution.status == "CANCELLED" else "failed"
     where = f" at step {step!r}" if step is not None else ""
-    why = f": {shorten(said, _SHOWN, placeholder=' ...').rstrip('.')}" if said else ""
+    line = " ".join((said or "").split())
+    why = f": {line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}" if line else ""
     raise WorkflowExecutionError(
-        f"the execution {execution.id} of workflow {execution.workflow_id} {how}{where}{why}."
+        f"the execution {execution.id} of workflow {execution.workflow_id} {how}{where}{why.rstrip('.')}."
         f" resume_execution({execution.id!r}) goes on from there. Request id {execution.request_id}.",
         execution_id=execution.id,
         step=step,

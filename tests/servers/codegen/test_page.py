@@ -148,6 +148,6 @@ def test_the_page_is_sent_under_the_strict_policy(live):
     import urllib.request
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for path in ("/", "/_page/codegen/main.js", "/_page/codegen/dom.js", "/_page/codegen/codegen.css"):
+    for path in ("/", "/_page/codegen/main.js", "/_page/dom.js", "/_page/codegen/codegen.css"):
         with opener.open(f"{live.url}{path}", timeout=10) as response:
             assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")

@@ -56,7 +56,10 @@ def test_public_addresses_are_allowed(address):
     assert PRODUCTION.objection(ip_address(address)) is None
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.0.1", "100.64.0.1", "::1", "fd00::1"])
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "192.168.0.1", "100.64.0.1", "::1", "fd00::1", "64:ff9b:1:7f00:0:100:808:808"],
+)
 def test_private_addresses_are_allowed_where_they_may_be(address):
     assert DEVELOPMENT.objection(ip_address(address)) is None
     assert "INTEGRATION_ALLOW_PRIVATE_ADDRESSES" in (PRODUCTION.objection(ip_address(address)) or "")

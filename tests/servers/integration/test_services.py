@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 NOW = "2024-02-29T12:00:00.123456Z"
 MISSING = "6e1f4b9c-0000-4000-8000-000000000000"
 
@@ -31,6 +33,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"a": "\x00"}}, "metadata"),
     ({"status": "active"}, "status"),
 ]
+
+
+@pytest.mark.parametrize("name", ["%00", "%ff", "a%0Ab"])
+def test_a_key_may_be_used_with_any_path(everywhere, name):
+    for path in ("/services/{}", "/services/{}/actions/x", "/workflows/{}", "/executions/{}/cancel"):
+        method = "POST" if path.count("/") > 2 else "DELETE"
+        for _ in range(2):
+            assert everywhere(method, path.format(name), {}, headers={"Idempotency-Key": "k"}).status_code == 404
 
 
 def test_a_service_is_kept_as_it_was_given(everywhere):

@@ -220,7 +220,7 @@ class _Graph:
             if isinstance(item, dict):
                 for name in names:
                     if path and isinstance(item.get(name), str):
-                        message = f"{name!r} may only be where the schema begins: refer to '#/...', or give it an $anchor"
+                        message = f"{name!r} may only be where the schema begins: refer to '#/...', or use $anchor"
                         raise GrowthError((*path, name), message)
                 for keyword in ("$anchor", "$dynamicAnchor"):
                     if isinstance(item.get(keyword), str):
@@ -260,19 +260,18 @@ class _Graph:
         patterns = isinstance(schema.get("pattern"), str) + (len(by_pattern) if isinstance(by_pattern, dict) else 0)
         self.patterns += patterns
         node.weight += patterns + _compared(schema)
-        if "multipleOf" in schema:
+        multiple = schema.get("multipleOf")
+        if isinstance(multiple, int | float):
             self.multiples = True
-            if not MULTIPLES[0] <= schema["multipleOf"] <= MULTIPLES[1]:
+            if not MULTIPLES[0] <= multiple <= MULTIPLES[1]:
                 message = f"multipleOf must be between {MULTIPLES[0]:g} and {MULTIPLES[1]:g}"
                 raise GrowthError((*path, "multipleOf"), message)
         return found
 
     def _targets(self, keyword: str, reference: str, path: Path) -> list[Any]:
         if not reference.startswith("#"):
-            message = (
-                f"{reference!r} is somewhere else, and nothing is fetched: put it below $defs, and refer to '#/$defs/...'"
-            )
-            raise GrowthError((*path, keyword), message)
+            where = "is somewhere else, and nothing is fetched: put it below $defs, and refer to '#/$defs/...'"
+            raise GrowthError((*path, keyword), f"{reference!r} {where}")
         name = unquote(reference[1:])
         if keyword == "$recursiveRef" or not name:
             return [self._schema]

@@ -17,6 +17,7 @@ from sqlalchemy import func, insert, select, text, update
 from holdfast.servers.integration.executions import durable, progress, server
 from holdfast.servers.integration.executions.server import ExecutionsServer
 from holdfast.servers.integration.executions.tables import events, executions, executors, steps
+from holdfast.servers.integration.executions.takeover import Takeover
 from holdfast.servers.service import ServerStartError, Storage
 from tests.support.executions import Asked, run, serving
 
@@ -314,13 +315,50 @@ def test_what_is_too_old_is_removed_here_and_in_dbos(storage, service):
 def test_many_dead_processes_are_forgotten(storage, service):
     async def main() -> None:
         async with serving(storage, lease_seconds=1) as api:
-            long_ago = datetime.now(UTC) - timedelta(seconds=10)
-            await write(api.app, insert(executors).values([{"id": f"dead{n}", "seen_at": long_ago} for n in range(10)]))
-            await write(api.app, insert(executors).values(id="alive", seen_at=datetime.now(UTC) + timedelta(hours=1)))
+            now, hour = datetime.now(UTC), timedelta(hours=1)
+            # Whatever their clocks said.
+            said = {"long ago": now - hour, "just now": now, "later": now + hour, "stopped": None}
+            await write(api.app, insert(executors).values([{"id": one, "seen_at": at} for one, at in said.items()]))
+            await write(api.app, insert(executors).values([{"id": "slow", "seen_at": now - hour}]))
             async with asyncio.timeout(20):
-                while len(await rows(api.app, select(executors))) > 2:
+                while len(left := {row.id for row in await rows(api.app, select(executors))}) > 2:
+                    slow = update(executors).where(executors.c.id == "slow")
+                    await write(api.app, slow.values(seen_at=datetime.now(UTC) - hour))
                     await asyncio.sleep(0.05)
-            assert "alive" in {row.id for row in await rows(api.app, select(executors))}
+            assert "slow" in left
+
+    run(main)
+
+
+def test_nobody_is_believed_dead_because_the_database_was_away(storage, service, monkeypatch):
+    away = False
+    original = Takeover._beat
+
+    async def beat(self: Takeover) -> None:
+        if away:
+            raise OSError("gone")
+        await original(self)
+
+    monkeypatch.setattr(Takeover, "_beat", beat)
+
+    async def main() -> None:
+        nonlocal away
+        async with serving(storage, lease_seconds=1) as api:
+
+            async def heard(other: bool) -> datetime | None:
+                same = executors.c.id == "other" if other else executors.c.id != "other"
+                return next((row.seen_at for row in await rows(api.app, select(executors).where(same))), None)
+
+            await write(api.app, insert(executors).values(id="other", seen_at=datetime.now(UTC)))
+            away = True
+            await asyncio.sleep(1.2)
+            last, away = await heard(other=False), False
+            for _ in range(2):
+                # It looks after others as soon as it can show that it is alive.
+                while (now := await heard(other=False)) == last:
+                    await asyncio.sleep(0.01)
+                last = now
+            assert await heard(other=True)
 
     run(main)
 

@@ -9,11 +9,41 @@ from typing import Any
 
 import pytest
 
+from holdfast.servers.integration.executions import store
 from tests.support.executions import run, serving
 
 pytestmark = pytest.mark.loopback
 
 NOWHERE = "3f2b8a52-5a1c-4a0e-9a51-000000000000"
+
+
+def test_a_workflow_is_not_deleted_while_an_execution_of_it_is_created(storage, service, monkeypatch):
+    original = store.create
+    service.held["a"] = threading.Event()
+
+    async def main() -> None:
+        created, deleting = asyncio.Event(), asyncio.Event()
+
+        async def slow(*args: Any) -> Any:
+            execution = await original(*args)
+            created.set()
+            await deleting.wait()
+            # A deletion that waits for nobody would be done by then.
+            await asyncio.sleep(0.3)
+            return execution
+
+        monkeypatch.setattr(store, "create", slow)
+        async with serving(storage) as api:
+            workflow = await api.workflow(service, "a")
+            executed = asyncio.create_task(api("POST", f"/workflows/{workflow}/execute", {}))
+            await created.wait()
+            deleting.set()
+            status, answer = await api("DELETE", f"/workflows/{workflow}")
+            assert (await executed)[0] == 202
+            assert status == 409 and "1 execution" in answer["detail"], answer
+            service.held.pop("a").set()
+
+    run(main)
 
 
 def test_each_step_gets_the_input_and_what_the_steps_before_it_put_out(storage, service):

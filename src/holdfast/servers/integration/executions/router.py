@@ -24,7 +24,7 @@ from holdfast.servers.integration.executions.schemas import (
 from holdfast.servers.integration.executions.server import ExecutionsServer
 from holdfast.servers.integration.ids import as_uuid
 from holdfast.servers.integration.jsonschemas import violations
-from holdfast.servers.integration.plans import plan
+from holdfast.servers.integration.plans import plan, planned_workflow
 from holdfast.servers.integration.problems import Problem, refuse
 from holdfast.servers.transactions import Once, Transactions, Unkeyed
 
@@ -81,7 +81,7 @@ async def execute_workflow(
     created: list[UUID] = []
 
     async def create(connection: AsyncConnection) -> Execution:
-        planned = await plan(connection, workflow_id)
+        planned = await plan(connection, workflow_id, lock=True)
         if not planned.active:
             raise HTTPException(409, f"Workflow {workflow_id} is INACTIVE, and not executed")
         first = planned.steps[0]
@@ -128,7 +128,7 @@ async def list_workflow_executions(
     """List the executions of a workflow, the newest first."""
 
     async def listed(connection: AsyncConnection) -> ExecutionPage:
-        await plan(connection, workflow_id)
+        await planned_workflow(connection, workflow_id)
         return await store.list_executions(
             connection, workflow_id=workflow_id, status=status, page=page, per_page=per_page
         )

@@ -1,6 +1,6 @@
 // What the sections show of an activity, as elements.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 
 const LOOKS = { PENDING: "idle", ACTIVE: "busy", COMPLETE: "good", FAILED: "bad", CANCELLED: "warn", PAUSED: "warn" };
 const SENT_LOOKS = { pending: "busy", delivered: "good", dead: "bad" };

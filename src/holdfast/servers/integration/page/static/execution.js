@@ -2,7 +2,7 @@
 
 import { AwayError, get, post, query, segment } from "./api.js";
 import { attempt } from "./connection.js";
-import { announce, h } from "./dom.js";
+import { announce, h } from "../dom.js";
 import { nameOf } from "./executions.js";
 import { json } from "./json.js";
 import { graph, inOrder } from "./parts.js";

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { attempt, pause } from "./connection.js";
-import { h, patchChildren } from "./dom.js";
+import { h, patchChildren } from "../dom.js";
 import { execution } from "./execution.js";
 import { executions } from "./executions.js";
 import { service, services } from "./services.js";
