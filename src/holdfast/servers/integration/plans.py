@@ -80,7 +80,9 @@ async def plan(connection: AsyncConnection, workflow_id: UUID | str, *, lock: bo
     return Plan(workflow.id, workflow.name, workflow.status == "ACTIVE", steps)
 
 
-async def planned_workflow(connection: AsyncConnection, workflow_id: UUID | str, *, lock: bool = False) -> Row[Any]:
+async def planned_workflow(
+    connection: AsyncConnection, workflow_id: UUID | str, *, lock: bool = False
+) -> Row[Any, Any, Any]:
     """Id, name and status of a workflow. The arguments are those of `plan`.
 
     Raises:
@@ -119,7 +121,7 @@ async def target(connection: AsyncConnection, service_id: UUID | str, action: st
     )
 
 
-def _planned(row: Row[Any], service: Row[Any]) -> PlannedStep:
+def _planned(row: Row[Any], service: Row[Any, Any, Any]) -> PlannedStep:
     # The registry lets no action go that a workflow uses.
     described = _action(service.actions, row.action) or {"input_schema": {}, "output_schema": {}}
     return PlannedStep(

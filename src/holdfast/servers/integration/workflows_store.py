@@ -14,7 +14,6 @@ from holdfast.servers.integration.executions.store import running
 from holdfast.servers.integration.graphs import check_path, in_order
 from holdfast.servers.integration.ids import as_uuid
 from holdfast.servers.integration.listing import page_of
-from holdfast.servers.integration.plans import Plan, PlannedStep, plan, target
 from holdfast.servers.integration.problems import Problem, missing, refuse
 from holdfast.servers.integration.schemas import (
     Deleted,
@@ -32,17 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = [
-    "Plan",
-    "PlannedStep",
-    "change_workflow",
-    "create_workflow",
-    "delete_workflow",
-    "get_workflow",
-    "list_workflows",
-    "plan",
-    "target",
-]
+__all__ = ["change_workflow", "create_workflow", "delete_workflow", "get_workflow", "list_workflows"]
 
 MOST_NAMED = 10
 """Actions that are named where there is no such one."""

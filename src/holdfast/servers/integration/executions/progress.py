@@ -16,6 +16,7 @@ from sqlalchemy import and_, insert, select, update
 
 from holdfast.servers.integration.executions.schemas import Status
 from holdfast.servers.integration.executions.tables import events, executions, steps
+from holdfast.servers.integration.ids import correlation_id
 from holdfast.servers.integration.plans import target
 
 if TYPE_CHECKING:
@@ -171,7 +172,9 @@ async def begin(connection: AsyncConnection, execution_id: UUID, run: int, now: 
     first = states[current.position]
     first.status, first.input, first.again = Status.RUNNING, given, again
     first.target = await target(connection, first.service_id, first.action)
-    return Progress(execution_id, run, _correlation_id(row), row.timeout, deadline, states)
+    return Progress(
+        execution_id, run, correlation_id(row.context, None) or row.request_id, row.timeout, deadline, states
+    )
 
 
 async def complete(
@@ -310,10 +313,3 @@ def _failure(step: StepState, failure: Failure, now: datetime) -> dict[str, Any]
 
 def _requests(count: int) -> str:
     return "1 request" if count == 1 else f"{count} requests"
-
-
-def _correlation_id(row: Row[Any]) -> str:
-    given = (row.context or {}).get("request_id")
-    if isinstance(given, str) and 0 < len(given) <= 128 and all("!" <= letter <= "~" for letter in given):
-        return given
-    return str(row.request_id)

@@ -22,7 +22,7 @@ from holdfast.servers.integration.executions.schemas import (
     Status,
 )
 from holdfast.servers.integration.executions.server import ExecutionsServer
-from holdfast.servers.integration.ids import as_uuid
+from holdfast.servers.integration.ids import as_uuid, correlation_id
 from holdfast.servers.integration.jsonschemas import violations
 from holdfast.servers.integration.plans import plan, planned_workflow
 from holdfast.servers.integration.problems import Problem, refuse
@@ -51,9 +51,7 @@ async def _executions(request: Request) -> ExecutionsServer:
 
 async def _request_id(x_request_id: Annotated[str | None, Header()] = None) -> str:
     """The caller's, if it is one that can be passed on in a header."""
-    if x_request_id and len(x_request_id) <= 128 and all("!" <= letter <= "~" for letter in x_request_id):
-        return x_request_id
-    return get_request_id()
+    return correlation_id(None, x_request_id) or get_request_id()
 
 
 Executions = Annotated[ExecutionsServer, Depends(_executions)]
