@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from holdfast.servers.integration.guard import ForbiddenEndpointError
 from holdfast.servers.integration.jsonschemas import check_schema
 from holdfast.servers.integration.problems import Problem
+from holdfast.servers.outbound.guard import ForbiddenEndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.servers.integration.guard import Guard
     from holdfast.servers.integration.schemas import Action, NewService, ServiceChanges
+    from holdfast.servers.outbound.guard import Guard
 
 __all__ = ["service_problems"]
 

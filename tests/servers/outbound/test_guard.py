@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast import ClientConfig
-from holdfast.servers.integration.addresses import AddressPolicy, embedded
-from holdfast.servers.integration.guard import Endpoint, ForbiddenEndpointError, Guard
 from holdfast.servers.integration.settings import Settings
+from holdfast.servers.outbound.addresses import AddressPolicy, embedded
+from holdfast.servers.outbound.guard import Endpoint, ForbiddenEndpointError, Guard
 from tests.support.hostile import PUBLIC, Names
 
 PRODUCTION, DEVELOPMENT = AddressPolicy(private=False), AddressPolicy(private=True)
@@ -112,7 +112,7 @@ def test_a_name_that_does_not_resolve_is_judged_later():
         await Guard(PRODUCTION, never).check("http://slow.test")
         assert loop.time() - began < 30
 
-    from holdfast.servers.integration import guard
+    from holdfast.servers.outbound import guard
 
     patched = pytest.MonkeyPatch()
     patched.setattr(guard, "RESOLVE_SECONDS", 0.05)
