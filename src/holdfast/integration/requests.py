@@ -151,21 +151,24 @@ class Deadline(RequestModel):
     deadline: Duration | None = None
 
 
-class Part(RequestModel):
-    """A part of a list, by the number of the page."""
+class Pages(RequestModel):
+    """Where in a list, by the number of the page."""
 
-    status: Status | None = None
     page: Annotated[int, Field(ge=1)] = 1
     per_page: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class PartOfExecutions(RequestModel):
+class Part(Pages):
+    """A part of a list of services or workflows."""
+
+    status: Status | None = None
+
+
+class PartOfExecutions(Pages):
     """A part of a list of executions."""
 
     workflow_id: Name | None = None
     status: ExecutionStatus | None = None
-    page: Annotated[int, Field(ge=1)] = 1
-    per_page: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class Wait(RequestModel):

@@ -24,6 +24,7 @@ from holdfast.servers.integration.executions.schemas import (
 from holdfast.servers.integration.executions.server import ExecutionsServer
 from holdfast.servers.integration.ids import as_uuid, correlation_id
 from holdfast.servers.integration.jsonschemas import violations
+from holdfast.servers.integration.listing import Page, PerPage
 from holdfast.servers.integration.plans import plan, planned_workflow
 from holdfast.servers.integration.problems import Problem, refuse
 from holdfast.servers.transactions import Once, Transactions, Unkeyed
@@ -39,8 +40,6 @@ router = APIRouter(prefix="/api", tags=["executions"])
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such execution."}}
 
-Page = Annotated[int, Query(ge=1, le=MAX_OFFSET // 100, description="Which page, from 1.")]
-PerPage = Annotated[int, Query(ge=1, le=100, description="How many on a page.")]
 WithStatus = Annotated[Status | None, Query(description="Only those in this status.")]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False, description="Seconds to wait.")]
 
