@@ -14,7 +14,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,8 +31,20 @@ SECONDS = {
     "typed": 20.0,
     "memories": 20.0,
     "crews": 30.0,
+    "durable": 30.0,
+    "codegen": 60.0,
 }
-QUICK = {"async": 12.0, "sync": 4.0, "loopback": 5.0, "import": 7.0, "typed": 4.0, "memories": 5.0, "crews": 10.0}
+QUICK = {
+    "async": 12.0,
+    "sync": 4.0,
+    "loopback": 5.0,
+    "import": 7.0,
+    "typed": 4.0,
+    "memories": 5.0,
+    "crews": 10.0,
+    "durable": 10.0,
+    "codegen": 20.0,
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,39 @@ def crews_under_faults(seconds: float) -> Iterator[Line]:
         yield Line(f"{calls} crews, 30 % faults, {name}: wrong / calls", wrong, wrong, 0.0, each, 0.0, note)
 
 
+def durable_executions(seconds: float) -> Iterator[Line]:
+    import durable
+
+    with durable.databases(durable.KINDS, None) as found:
+        times = durable.rate(found, seconds)
+    for kind in found:
+        what = f"workflow of 3 steps in {kind} / its calls alone"
+        yield replace(line(what, times, kind, "direct"), note=durable.tell(times, kind))
+
+
+def codegen_figures(seconds: float) -> Iterator[Line]:
+    import codegen
+
+    many, kept = codegen.stream(10_000), codegen.stream(10_000, keep=True)
+    share = many.peak / kept.peak
+    note = f"{many.peak / 1024:,.0f} and {kept.peak / 1024:,.0f} KiB at most"
+    yield Line("memory: 10,000 users streamed / in a list", share, share, 0.1, 0.0, 0.0, note)
+    one = codegen.bulk()
+    wrong, each = (one.misplaced + one.wrong_errors) / one.items, one.seconds / one.items * 1e6
+    yield Line(
+        "1,000 users in bulk, 10 % failures: wrong / items", wrong, wrong, 0.0, each, 0.0, f"{one.failed} failed"
+    )
+    for name in codegen.LOADS:
+        seen = codegen.limited(name, headers=True)
+        done, note = seen.accepted / seen.ideal, f"{seen.refused} refused, {seen.accepted} of {seen.ideal} in 5 minutes"
+        yield Line(f"{name}: done / ideal", done, done, None, 0.0, 0.0, note)
+    runs = codegen.created(100 if seconds >= SECONDS["codegen"] else 40)
+    bad = (len(runs.twice) + len(runs.unaccounted)) / runs.runs
+    note = f"{len(runs.returned)} <= {len(runs.existing)} <= {len(runs.returned)} + {len(runs.doubtful)}"
+    each = runs.seconds / runs.runs * 1e6
+    yield Line(f"{runs.runs} agent runs, 30 % resets: wrong / runs", bad, bad, 0.0, each, 0.0, note)
+
+
 PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "async": calls_async,
     "sync": calls_sync,
@@ -134,6 +179,8 @@ PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "typed": typed_calls,
     "memories": many_memories,
     "crews": crews_under_faults,
+    "durable": durable_executions,
+    "codegen": codegen_figures,
 }
 
 
@@ -152,7 +199,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seconds = QUICK if arguments.quick else SECONDS
     about = f"Python {platform.python_version()}, httpx2 {version('httpx2')}, {platform.machine()}"
-    print(f"{about}; medians, in us of processor time (loopback, memories: of time)\n")
+    print(f"{about}; medians, in us of processor time (loopback, memories, durable: of time)\n")
     print(f"{'':<54}{'ratio':>7}{'best':>8}{'target':>8}  {'met':<4}{'us':>10}{'base us':>10}")
     began = time.perf_counter()
     lines: list[Line] = []

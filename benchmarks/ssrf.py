@@ -24,9 +24,9 @@ import uvicorn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from holdfast.servers.integration import create_app
-from holdfast.servers.integration.addresses import AddressPolicy
-from holdfast.servers.integration.guard import Guard
 from holdfast.servers.integration.settings import Settings
+from holdfast.servers.outbound.addresses import AddressPolicy
+from holdfast.servers.outbound.guard import Guard
 from holdfast.servers.service import Storage
 from tests.support.hostile import HOSTILE, UNKNOWN_FIRST, Hostile, Names
 from tests.support.loopback import Loopback, json_answer, redirect

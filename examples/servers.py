@@ -23,6 +23,7 @@ class Servers:
     sessions: str
     memory: str
     integration: str
+    codegen: str
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def _at(offset: int) -> Servers:
         sessions=first,
         memory=f"http://127.0.0.1:{8002 + offset}",
         integration=f"http://127.0.0.1:{8005 + offset}/api",
+        codegen=f"http://127.0.0.1:{8010 + offset}/v1",
     )
 
 

@@ -19,7 +19,7 @@ pytest_plugins = ["holdfast.testing.plugin"]
 
 # No deadline per example: the machine's other work would decide about the tests.
 _SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", _SHARED, max_examples=50, stateful_step_count=30, print_blob=True)
+settings.register_profile("ci", _SHARED, max_examples=30, stateful_step_count=30, print_blob=True)
 settings.register_profile("dev", _SHARED, max_examples=100, stateful_step_count=40)
 settings.register_profile("thorough", _SHARED, max_examples=5_000, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))

@@ -487,6 +487,8 @@ def test_an_abandoned_generator_gives_the_probe_back():
         ({"recovery_timeout": math.inf}, ValueError, "recovery_timeout must be more than 0 seconds, and finite"),
         ({"recovery_timeout": math.nan}, ValueError, "recovery_timeout must be more than 0 seconds"),
         ({"recovery_timeout": "30"}, TypeError, "recovery_timeout must be a number of seconds, not str"),
+        ({"name": 5}, TypeError, "name must be text, not int"),
+        ({"clock": 0.0}, TypeError, "clock must be a function that gives monotonic seconds, not float"),
         ({"half_open_probes": -1}, ValueError, "half_open_probes must be at least 1"),
         ({"expected_exceptions": BaseException}, TypeError, "expected_exceptions must be a subclass of Exception"),
         ({"expected_exceptions": (OSError, "x")}, TypeError, "expected_exceptions must be .* not 'x'"),

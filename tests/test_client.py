@@ -279,12 +279,12 @@ def test_the_rate_limiter_can_be_looked_at() -> None:
         "key": lambda method, _: method if method == "POST" else None,
     }
     settings = config(NOWHERE, rate_limit=limit, retry={"max_attempts": 1})
-    script = {"POST /": Step(429, headers={"Retry-After": "30"}), "GET /": 200}
+    script: dict[str, Step | int] = {"POST /": Step(429, headers={"Retry-After": "30"}), "GET /": 200}
     with ResilientClient(settings, transport=FaultTransport(script)) as client:
         with pytest.raises(RateLimitError):
             client.post("/").result()
         assert client.get("/").result().status_code == 200
-        own, posts = client.rate_limiter, client.rate_limiter_of(NOWHERE, "writes")
+        own, posts = client.rate_limiter, client.rate_limiter_of(NOWHERE, "POST")
         assert (own.rate, own.retry_after, own.refusals) == (10.0, 0.0, 0)
         assert (posts.rate, posts.refusals) == (5.0, 1) and 29.0 < posts.retry_after <= 30.0
     assert ResilientClient(config(NOWHERE)).rate_limiter.rate is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,3 +83,44 @@ def test_crews_under_faults_run_once(tmp_path, servers):
     assert "failed, may have run" in plain and "booked by the server, 0 of them twice" in plain
     assert said.count("  0 booked without anybody being told") == 2
     assert "such as: POST /execute_crew on Crews Service" in plain
+
+
+def test_the_codegen_client_topic_by_topic(tmp_path, servers):
+    said = run("enhanced_client_usage.py", tmp_path, **{OFFSET: str(servers.offset)})
+    assert [line[4:] for line in said.splitlines() if line.startswith("--- ")] == [
+        "Basic usage",
+        "Advanced configuration",
+        "Caching",
+        "Bulk operations",
+        "Streaming",
+        "Webhook handling",
+        "Error handling",
+        "Monitoring and health",
+        "Performance",
+    ]
+    for line in (
+        r"run \d+ succeeded: COMPLETE",
+        r"1 answer from the cache",
+        r"4 users, 80 %",
+        r"3 runs created",
+        r"at least 4 runs: True",
+        r"told that run 42 is completed",
+        r"refused for its signature",
+        r"no agent run 99999",
+        r"overall healthy: .*",
+        r"2 calls failed; p95 below 5 s: True",
+        r"60 users by 11 requests, .*",
+    ):
+        assert re.search(f"^{line}$", said, re.MULTILINE), (line, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_are_created_in_bulk(tmp_path, servers):
+    said = run("bulk_creation.py", tmp_path, **{OFFSET: str(servers.offset)})
+    assert "7 of 8 runs created\n  number 3 was not: " in said and "prompt: it is empty" in said
+    assert "{'COMPLETE': 7}" in said
+
+
+def test_a_receiver_is_told_of_the_end_of_a_run(tmp_path, servers):
+    said = run("webhook_receiver.py", tmp_path, **{OFFSET: str(servers.offset)})
+    assert "verified by standard: True; of that run: True\n1 received, 1 verified, 1 handled\n" in said

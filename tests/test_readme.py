@@ -177,6 +177,11 @@ def typed(ran: Ran) -> None:
     assert sorted(ran.paths()) == ["/pets", "/pets", "/pets", "/pets/1", "/pets/2", "/pets/99"]
 
 
+def received(ran: Ran) -> None:
+    (shown,) = [block.text for block in blocks(README, "text") if block.heading == "Receiving webhooks"]
+    assert ran.out == shown + "\n" and ran.paths() == []
+
+
 def asserts_itself(ran: Ran) -> None:
     assert ran.paths() == []
 
@@ -202,6 +207,7 @@ EXAMPLES: list[tuple[str, Callable[[Ran], None]]] = [
     ("Seeing what happens", watched),
     ("Seeing what happens", correlated),
     ("Typed clients", typed),
+    ("Receiving webhooks", received),
     ("Testing your code", asserts_itself),
     ("Testing your code", asserts_itself),
     ("Testing your code", asserts_itself),

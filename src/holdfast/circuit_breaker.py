@@ -81,6 +81,10 @@ class CircuitBreaker:
             recovery_timeout=_seconds("recovery_timeout", recovery_timeout),
             half_open_probes=_count("half_open_probes", half_open_probes),
         )
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be text, not {type(name).__name__}")
+        if not callable(clock):
+            raise TypeError(f"clock must be a function that gives monotonic seconds, not {type(clock).__name__}")
         self.name = name
         self._expected = _exceptions(expected_exceptions)
         self._clock = clock

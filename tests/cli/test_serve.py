@@ -57,6 +57,8 @@ def test_it_serves_until_sigterm(tmp_path):
             "Test server": server.url,
             "Crews and Sessions": f"http://127.0.0.1:{offset + 1}",
             "Memory": f"http://127.0.0.1:{offset + 2}",
+            "Service Integration": f"http://127.0.0.1:{offset + 5}",
+            "Codegen": f"http://127.0.0.1:{offset + 10}",
         }
 
 

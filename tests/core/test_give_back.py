@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.testing import SCENARIOS
 from tests.support.crowds import ALL, CROWDS
-from tests.support.throwing import ERRORS, MOMENTS, Crowd, Plan, leaks, points, throws
+from tests.support.throwing import ERRORS, MOMENTS, Crowd, Plan, leaks, points, refusals, throws
 
 
 @pytest.mark.parametrize("crowd", ALL, ids=lambda crowd: crowd.name)
@@ -16,6 +16,15 @@ def test_everything_comes_back(crowd: Crowd):
         assert not found, f"{what}: {'; '.join(found)}"
         thrown += 1
     assert thrown == points(crowd) * len(MOMENTS) * len(ERRORS)
+
+
+def test_everything_comes_back_from_who_must_not_wait():
+    refused = 0
+    for crowd in ALL:
+        for what, found in refusals(crowd):
+            assert not found, f"{what}: {'; '.join(found)}"
+            refused += 1
+    assert refused > 50
 
 
 def test_that_many_points_are_there():

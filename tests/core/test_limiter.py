@@ -1088,3 +1088,26 @@ def test_giving_back_after_a_change_of_the_rate_makes_nobody_wait_longer():
     before = limiter.retry_after(50.0)
     limiter.give_back(50.0)
     assert limiter.retry_after(50.0) <= before
+
+
+def test_a_rate_rises_to_what_the_headers_say_for_a_whole_period():
+    limiter = Limiter(LimiterPolicy(rate=30.0, period=60.0, adaptive=True, max_rate=1000.0))
+    limiter.paced(60, 30.0, 0.0, quota=60, window=30.0)
+    for _ in range(300):
+        limiter.succeeded(31.0)
+    assert limiter.rate == pytest.approx(120.0)
+
+
+def test_a_bucket_never_shrinks_below_one_token():
+    limiter = Limiter(LimiterPolicy(rate=2.0, period=10.0, adaptive=True))
+    limiter.throttled(None, 0.0)
+    assert limiter.rate == 1.0
+    assert [limiter.take(0.0), limiter.take(0.0)] == [True, False]
+
+
+def test_what_came_in_of_a_token_is_kept_when_the_rate_drops():
+    limiter = Limiter(LimiterPolicy(rate=10.0, adaptive=True))
+    assert all(limiter.take(0.0) for _ in range(10))
+    limiter.throttled(None, 0.05)
+    assert limiter.rate == 5.0
+    assert limiter.retry_after(0.05) == pytest.approx(0.1), "half a token is there, and half of one comes in 0.1 s"

@@ -7,13 +7,14 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support.crowds import ALL
-from tests.support.throwing import throws
+from tests.support.throwing import refusals, throws
 
 MODULES = ("flow", "attempt", "state", "cached", "bulkhead", "cache")
 
@@ -126,7 +127,7 @@ def caught() -> str:
     """The first thing that is missing, if anything is."""
     for crowd in ALL:
         try:
-            for what, found in throws(crowd, [GeneratorExit]):
+            for what, found in chain(throws(crowd, [GeneratorExit]), refusals(crowd)):
                 if found:
                     return f"{what}: {'; '.join(found)}"
         except AssertionError as error:

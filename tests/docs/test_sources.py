@@ -13,6 +13,7 @@ import pytest
 import tenacity
 
 import holdfast
+import holdfast.codegen
 import holdfast.contextiq
 import holdfast.crews
 import holdfast.integration
@@ -162,7 +163,8 @@ def anchors(text: str) -> set[str]:
 
 
 def test_every_name_of_ours_exists():
-    services = [holdfast.crews, holdfast.contextiq, holdfast.integration, holdfast.servers.crews]
+    clients = [holdfast.crews, holdfast.contextiq, holdfast.integration, holdfast.codegen]
+    services = [*clients, holdfast.servers.crews]
     parts = [holdfast, holdfast.service, *services, builtins, tenacity]
     for name, text in TEXTS.items():
         for found in re.findall(r"`(\w+(?:Config|Error))\b", text):

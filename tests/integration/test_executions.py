@@ -99,7 +99,7 @@ def test_the_result_is_the_last_output_with_its_execution(registry: StubRegistry
     assert result == {"sentiment": "good", "execution_id": result.execution_id, "status": "COMPLETED"}
     assert json.loads(json.dumps(result)) == result and result["sentiment"] == "good"
     assert result.output == {"sentiment": "good"} and result.execution.context == {"project_id": "4"}
-    assert registry.started == [{"input_data": {"a": None}, "context": {"project_id": "4"}, "wait": 5.0}]
+    assert registry.started == [{"input_data": {"a": None}, "context": {"project_id": "4"}}]
     assert set(registry.counts) == {"POST /workflows/w/execute"}
     copy = pickle.loads(pickle.dumps(result))
     assert type(copy) is WorkflowResult and copy == result and copy.execution_id == result.execution_id
@@ -135,7 +135,8 @@ def test_a_long_one_is_waited_for_by_its_id(
     # It is heard of as soon as it has ended, and until then asked for no more often than need be.
     assert 100.0 <= holdfast_clock.elapsed <= 100.2
     assert registry.counts["POST /workflows/w/execute"] == 1
-    assert registry.counts["GET /executions/*"] == len(registry.waits) - 1 <= 20 and set(registry.waits) == {5.0}
+    assert registry.counts["GET /executions/*"] == len(registry.waits) - 1 <= 20
+    assert registry.waits[0] == 0.0 and set(registry.waits[1:]) == {5.0}
     colour(client.close())
 
 
@@ -156,7 +157,7 @@ def test_the_service_waits_for_less_than_it_is_waited_for(
     client = made(registry, **settings)
     view = client.with_options(**options) if options else client
     assert view.execute_workflow(workflow_in(registry)).result()["status"] == "COMPLETED"
-    assert set(registry.waits) == {wait}
+    assert set(registry.waits) == {0.0, wait}
     registry.waits.clear()
     assert [event.number for event in view.follow(view.start_workflow("w").result().id)][-1] == 7
     assert set(registry.waits) == {0.0, wait}
@@ -205,6 +206,17 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(
     colour(client.close())
 
 
+def test_what_is_lost_while_the_service_waits_is_never_the_id(
+    registry: StubRegistry, holdfast_clock: VirtualClock, unsteady: Unsteady, colour: Colour
+) -> None:
+    registry.lasts = 100.0
+    unsteady.after = lambda request: httpx2.ReadError if registry.waits[-1] and holdfast_clock.elapsed < 20 else None
+    client = made(unsteady)
+    result = colour(client.execute_workflow(workflow_in(registry)))
+    assert result["sentiment"] == "good" and list(registry.executions) == [result.execution_id]
+    colour(client.close())
+
+
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
 def test_one_that_does_not_complete_is_an_error(registry: StubRegistry, colour: Colour, status: str) -> None:
     failure = {"step": "analyze", "message": "the service\nanswered 500", "status": 500, "may_have_executed": True}
@@ -226,6 +238,13 @@ def test_one_that_does_not_complete_is_an_error(registry: StubRegistry, colour: 
     assert again.execution_id == execution_id and len(registry.started) == 1
     assert pickle.loads(pickle.dumps(error)).execution.id == execution_id
     colour(client.close())
+
+
+def test_what_went_wrong_is_shown_at_some_length(registry: StubRegistry) -> None:
+    registry.outcome = {"status": "FAILED", "error": {"step": "a", "message": "http://" + "x" * 1000}}
+    with pytest.raises(WorkflowExecutionError, match=r"at step 'a': http://x{292}…\. resume_execution\(") as caught:
+        made(registry).execute_workflow(workflow_in(registry)).result()
+    assert caught.value.error == "http://" + "x" * 1000
 
 
 @pytest.mark.parametrize("deadline", [0.01, 1.0, 4.0, 7.0, 60.0])
@@ -255,6 +274,18 @@ def test_a_service_that_does_not_answer_is_given_up_at_the_deadline(holdfast_clo
     with pytest.raises(WorkflowDeadlineError) as late:
         client.wait_for_execution("e", deadline=2.0).result()
     assert late.value.execution is None and late.value.execution_id == "e" and holdfast_clock.elapsed <= 3.02
+    # Nobody has seen whether it has ended.
+    assert "nothing was heard of the execution e" in str(late.value) and "ConnectError" in str(late.value)
+    assert "has not ended" not in str(late.value)
+
+
+def test_a_deadline_that_passes_while_the_service_is_away_says_so(
+    registry: StubRegistry, unsteady: Unsteady, client: ServiceIntegrationClient, holdfast_clock: VirtualClock
+) -> None:
+    registry.lasts = 50.0
+    unsteady.before = lambda request: httpx2.ConnectError if holdfast_clock.elapsed > 16 else None
+    with pytest.raises(WorkflowDeadlineError, match=r"it was RUNNING when last looked at, and then .*ConnectError"):
+        client.execute_workflow(workflow_in(registry), deadline=20.0).result()
 
 
 def test_who_stops_waiting_stops_polling_and_not_the_execution(registry: StubRegistry) -> None:
@@ -387,10 +418,10 @@ def test_a_service_that_stays_away_ends_the_following(
     execution = client.start_workflow(workflow_in(registry)).result()
     unsteady.before = lambda request: httpx2.ConnectError if holdfast_clock.elapsed > 20 else None
     seen = []
-    with pytest.raises((MaxRetriesExceededError, ServiceUnavailableError)):
+    with pytest.raises((MaxRetriesExceededError, ServiceUnavailableError)) as caught:
         for event in client.follow(execution.id):
             seen.append(event.number)  # noqa: PERF401  # what came before the error is what matters
-    assert seen == [1, 2, 3] and holdfast_clock.elapsed < 200
+    assert seen == [1, 2, 3] and holdfast_clock.elapsed < 200 and caught.value.execution_id == execution.id
     unsteady.before = lambda request: None
     holdfast_clock.advance(30)
     assert [event.number for event in client.follow(execution.id, after=3)] == [4, 5, 6, 7]

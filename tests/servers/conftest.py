@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.servers.service import Storage
+from tests.support.loopback import Loopback
 from tests.support.postgres import FOLDER, Postgres, binaries, postgres
 
 
@@ -32,3 +33,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         return Storage(tmp_path)
     server: Postgres = request.getfixturevalue("postgres_server")
     return Storage(tmp_path, server.emptied())
+
+
+@pytest.fixture
+def peer() -> Iterator[Loopback]:
+    """What a server calls."""
+    peer = Loopback()
+    yield peer
+    peer.close()

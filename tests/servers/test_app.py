@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -18,7 +20,7 @@ async def app(scope, receive, send):
 def test_nothing_of_failure_injection_is_there_unless_asked_for(tmp_path, faults, protocol):
     rules = tuple(parse_rules("reset")) if faults else ()
     options = ServeOptions(host="127.0.0.1", data_dir=tmp_path, faults=faults, rules=rules)
-    whole = _whole(options, Service("Test", 8000, app), {})
+    whole: Any = _whole(options, Service("Test", 8000, app), {})
     config = _config(options, whole)
     config.load()
     assert config.http_protocol_class is protocol

@@ -19,6 +19,7 @@ from sqlalchemy import MetaData, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.servers import db, idempotency
+from holdfast.servers.codegen import tables as codegen
 from holdfast.servers.db import Database, database_url
 from holdfast.servers.integration import tables as registry
 from holdfast.servers.integration.executions import tables as executions
@@ -30,6 +31,7 @@ PARTS = {
     "idempotency": idempotency.metadata,
     "sessions": sessions.metadata,
     "memory": memory.metadata,
+    "codegen": codegen.metadata,
     "registry": registry.metadata,
     "executions": executions.metadata,
 }

@@ -22,7 +22,7 @@ def sessions_url(server: Serving) -> str:
     return f"http://127.0.0.1:{8001 + server.offset}/api/v1/sessions"
 
 
-def refused(*arguments: str, env: dict[str, str] | None = None) -> str:
+def refused(*arguments: str, env: dict[str, str] | None = None, code: int = 1) -> str:
     """The one line with which it does not start."""
     done = subprocess.run(
         command("serve", "--port-offset", str(free_offset()), *arguments),
@@ -32,7 +32,7 @@ def refused(*arguments: str, env: dict[str, str] | None = None) -> str:
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, ""), done
+    assert (done.returncode, done.stdout) == (code, ""), done
     # That tokens are signed with a development key is warned of in any case.
     (line,) = (line for line in done.stderr.splitlines() if " WARNING holdfast.auth: " not in line)
     return line
@@ -49,7 +49,13 @@ def test_what_was_written_is_there_after_a_restart(tmp_path):
         session = created(server)
         assert server.stop()[0] == 0
         # Closed properly: no journals are left beside the files.
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.db", "sessions.db"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "codegen.db",
+            "integration-workflows.db",
+            "integration.db",
+            "memory.db",
+            "sessions.db",
+        ]
     with serving(tmp_path) as server:
         assert request(f"{sessions_url(server)}/{session}")[0] == 200
 
@@ -72,7 +78,7 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path):
     at = ["--data-dir", str(tmp_path)]
     line = refused(*at, "--database-url", "postgresql://me:secret@127.0.0.1:1/name")
     assert "postgresql://me:***@127.0.0.1:1/name" in line and "Connect call failed" in line
-    line = refused(*at, env={"HOLDFAST_DATABASE_URL": "mysql://me:secret@host/name"})
+    line = refused(*at, env={"HOLDFAST_DATABASE_URL": "mysql://me:secret@host/name"}, code=2)
     assert "--database-url" in line and "postgresql://" in line and "secret" not in line
     (tmp_path / "memory.db").write_text("this is no database" * 100)
     line = refused(*at)
@@ -92,7 +98,7 @@ def test_a_database_that_another_process_keeps_locked_is_a_503(tmp_path, monkeyp
 
 
 def test_tokens_are_required_by_a_setting(tmp_path):
-    line = refused("--data-dir", str(tmp_path), env={"CONTEXTIQ_REQUIRE_AUTH": "1"})
+    line = refused("--data-dir", str(tmp_path), env={"CONTEXTIQ_REQUIRE_AUTH": "1"}, code=2)
     assert "CONTEXTIQ_JWT_SECRET_KEY" in line
     env = {"CONTEXTIQ_REQUIRE_AUTH": "1", "CONTEXTIQ_JWT_SECRET_KEY": "x" * 32}
     with serving(tmp_path, env=env) as server:

@@ -291,6 +291,7 @@ def test_every_page_has_its_own_deadline(holdfast_clock):
     ("step", "paging", "message"),
     [
         (Step(json={"items": [{"id": 1}, {"id": "x"}]}), Offset(), r"not list\[.*Pet\]: items\.1\.id: Input should be"),
+        (Step(content=b"<html>"), Offset(), r"the body is not JSON \(no content type\)\. "),
         (Step(json={"pets": []}), Offset(), "has no list by the name 'items'"),
         (Step(json={"items": {}}), Offset(), "has no list by the name 'items'"),
         (Step(json=[]), Offset(), "has no list by the name 'items'"),

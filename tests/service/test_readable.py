@@ -102,6 +102,7 @@ LOOKS = {
     "in": lambda call: "name" in call,
     "len": lambda call: len(call),
     "iter": lambda call: iter(call),
+    "reversed": lambda call: reversed(call),
     "dict": lambda call: dict(call),
     "**": lambda call: dict(**call),
 }
@@ -115,7 +116,7 @@ def test_it_reads_like_the_dict_that_it_came_from():
     client, _ = pets([Step(json=REX)])
     call = client.get_pet(7)
     assert call["id"] == 7 and call["name"] == "Rex"
-    assert call.keys() == list(call) == ["id", "name"] and len(call) == 2
+    assert call.keys() == list(call) == ["id", "name"] and len(call) == 2 and [*reversed(call)] == ["name", "id"]
     assert call.get("name") == "Rex" and call.get("owner") is None and call.get("owner", "nobody") == "nobody"
     assert "name" in call and "owner" not in call and 7 not in call
     assert dict(call) == REX
@@ -129,6 +130,7 @@ def test_a_list_reads_like_its_page():
     assert [pet["id"] for pet in call["items"]] == [3, 4]
     assert (call["total"], call.get("pages"), call.get("next"), "items" in call) == (4, 2, None, True)
     assert list(call) == call.keys() == list(dict(call)) == ["items", "total", "page", "pages"] and len(call) == 4
+    assert [*reversed(call)] == ["pages", "page", "total", "items"]
     assert not client.list_pets(page=3)["items"]
 
 

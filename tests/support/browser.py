@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE_MS = 30_000
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -125,6 +126,9 @@ def visiting(
         still: whether the reader prefers that nothing moves.
         expected: a part of the complaints that belong to the test.
     """
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
     complaints: list[str] = []
     context = browser.new_context(
         base_url=base_url,
@@ -134,7 +138,7 @@ def visiting(
     )
     try:
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,8 +72,13 @@ class CodegenServed:
         """Everything that is due at the moment, until nothing is under way."""
 
         async def all_of_it() -> None:
-            await self.server.turn()
-            await self.server.courier.settle()
+            # The server turns by itself as well, and may have begun what this one then does not see yet.
+            for _ in range(50):
+                due = await self.server.turn()
+                await self.server.courier.settle()
+                if due is None or due > self.clock():
+                    return
+                await asyncio.sleep(0.01)
 
         self.served.run(all_of_it())
 

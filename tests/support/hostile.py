@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 
-from holdfast.servers.integration.addresses import Address
+from holdfast.servers.outbound.addresses import Address
 
 PUBLIC = "93.184.216.34"
 

@@ -233,7 +233,7 @@ class StubRegistry:
             for number, (when, kind, step) in enumerate(events, start=1)
         ]
         happening = self.executions[facts["id"]] = Happening(facts, told, self.outcome)
-        return self._when_ended(happening, body["wait"], accepted=202)
+        return self._when_ended(happening, body.get("wait", 0.0), accepted=202)
 
     def get_execution(self, request: Request, name: str) -> tuple[int, Any, float]:
         happening = self._found(self.executions, "execution", name)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from holdfast.core.breaker import Breaker
 from holdfast.core.budget import RetryBudget
-from holdfast.core.effects import Child, Flow, Job, Park, Waiter
+from holdfast.core.effects import CannotWait, Child, Flow, Job, Park, Sleeper, Waiter
 from holdfast.core.flow import Pipeline
 from holdfast.core.limiter import Limiter
 from holdfast.testing.scenario import Scenario, start_virtual
@@ -23,12 +23,16 @@ MOMENTS: Final = (AT_THE_YIELD, WITH_THE_REPLY)
 
 @dataclass(slots=True)
 class Plan:
-    """At which yield of a run, counted over all its flows, what is thrown; and what was seen on the way."""
+    """At which yield of a run, counted over all its flows, what is thrown; and what was seen on the way.
+
+    `refusable`: the yields at which a driver may refuse to wait.
+    """
 
     point: int = -1
     moment: str = AT_THE_YIELD
     error: type[BaseException] = GeneratorExit
     points: int = 0
+    refusable: list[int] = field(default_factory=list)
     sends: int = 0
     attempts: dict[Job, int] = field(default_factory=dict)
     thrown: bool = False
@@ -57,9 +61,14 @@ class Tap(Generator[Any, Any, Any]):
         except BaseException:
             self._look_for_waiters()
             raise
+        return self._seen(effect)
+
+    def _seen(self, effect: Any) -> Any:
         plan = self.plan
         if effect.__class__ is Park and effect.waiter is not None:
             self.waiters.append(effect.waiter)
+            if not effect.waiter.woken and not isinstance(effect.waiter, Child | Sleeper):
+                plan.refusable.append(plan.points)
         if effect.__class__ is Job and effect.attempts:  # the hops of a redirect are no attempts
             plan.attempts[effect] = effect.attempts
             plan.sends += 1  # with renewed credentials, more than one in an attempt
@@ -77,11 +86,18 @@ class Tap(Generator[Any, Any, Any]):
         error = plan.error()
         try:
             effect = self.flow.throw(error)
+        except StopIteration:
+            if plan.error is not CannotWait:
+                plan.wrong = f"the flow ended with a result after {error!r}"
+            self._look_for_waiters()
+            raise
         except BaseException as raised:
             if raised is not error:
                 plan.wrong = f"{error!r} was thrown in and came out as {raised!r}"
             self._look_for_waiters()
             raise
+        if plan.error is CannotWait:
+            return self._seen(effect)
         plan.wrong = f"the flow went on with {effect!r} after {error!r}"
         return effect
 
@@ -310,3 +326,15 @@ def throws(crowd: Crowd, errors: Iterable[type[BaseException]] = ERRORS) -> Iter
                 if not plan.thrown:
                     found.append("it was not thrown")
                 yield f"{crowd.name}: {error.__name__} {moment} {number}", found
+
+
+def refusals(crowd: Crowd) -> Iterator[tuple[str, list[str]]]:
+    """Refuses every wait of a crowd that others would have to end, one at a time: as `throws`."""
+    seen = Plan()
+    leaks(crowd, seen)
+    for number in seen.refusable:
+        plan = Plan(number, AT_THE_YIELD, CannotWait)
+        found = leaks(crowd, plan)
+        if not plan.thrown:
+            found.append("it was not refused")
+        yield f"{crowd.name}: refused to wait at {number}", found

@@ -14,7 +14,7 @@ from holdfast.codegen.bulk import BulkTotals, batched
 from holdfast.codegen.config import ClientConfig
 from holdfast.codegen.endpoints import CodegenEndpoints
 from holdfast.codegen.models import AgentRunResponse, UserResponse
-from holdfast.codegen.requests import CreateAgentRunRequest, SourceType, Waiting, run_request
+from holdfast.codegen.requests import CreateAgentRunRequest, SourceType, Waiting
 from holdfast.service.endpoint import Answered
 from holdfast.service.health import HealthReport, check_health
 from holdfast.service.pages import PagedCall
@@ -212,7 +212,7 @@ class AsyncCodegenClient(CodegenEndpoints):
         org = self._organization(org_id)
         return self._bulk(
             run_configs,
-            lambda config: self._created(org, run_request(config)),
+            lambda config: self.create_agent_run_from(config, org),
             progress,
             workers,
             batch_size,

@@ -28,6 +28,7 @@ from holdfast.codegen.requests import (
     ResumeAgentRunRequest,
     SourceType,
     path_id,
+    run_request,
     whole,
 )
 from holdfast.codegen.translation import translated
@@ -180,6 +181,12 @@ class CodegenEndpoints(ServiceClient[ClientConfig]):
             agent_type=agent_type,
         )
         return self._created(self._organization(org_id), new)
+
+    def create_agent_run_from(
+        self, config: CreateAgentRunRequest | Mapping[str, Any], org_id: int | str | None = None
+    ) -> Call[AgentRunResponse]:
+        """Creates an agent run of what a mapping has by the names of the arguments of `create_agent_run`."""
+        return self._created(self._organization(org_id), run_request(config))
 
     def get_agent_run(self, org_id: int | str | None = None, run_id: int | str = "") -> Call[AgentRunResponse]:
         """One agent run, as it was up to 60 s ago. `wait_for_agent_run_completion` looks at it as it is.

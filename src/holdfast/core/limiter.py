@@ -21,8 +21,8 @@ class LimiterPolicy:
     Attributes:
         rate: tokens per `period`; None for no limit of our own.
         period: seconds.
-        burst: tokens that a rested bucket holds; None for as many as `rate`, at least 1, and less as long as an adaptive
-            rate is lower.
+        burst: tokens that a rested bucket holds; None for as many as `rate`, at least 1, and fewer as long as an
+            adaptive rate is lower.
         adaptive: raises the rate by `step_up` after ten successes and multiplies it by `step_down` on a 429, between
             `min_rate` and `max_rate` (both in tokens per `period`; None: a tenth and ten times of `rate`). What was
             sent before the rate dropped, or was told by then when to be sent, does not make it drop once more: one
@@ -263,7 +263,7 @@ class Limiter:
             self._refill(now)
             burst = self._burst if self._policy.burst else max(min(rate, full), 1.0)
             held = self._burst - self._debt
-            self._debt = burst - held * rate / old if held < 0.0 else max(burst - held, 0.0)
+            self._debt = burst - (held * rate / old if held < 0.0 else held)
             self._burst = burst
         self.rate = rate
 

@@ -36,7 +36,7 @@ class State:
         budget: RetryBudget | None,
         limiter: Callable[[], Limiter],
         *,
-        count_attempts: bool = False,
+        count_attempts: bool,
     ) -> None:
         self.breaker = breaker
         self.gate = NO_GATE if count_attempts or breaker is None else breaker
@@ -62,7 +62,7 @@ class State:
 MOST_LANES: Final = 1024
 """Limiters of finer keys in one origin; beyond them the oldest one goes, with what it remembers."""
 
-NO_STATE: Final = State(None, None, lambda: Limiter(LimiterPolicy()))
+NO_STATE: Final = State(None, None, lambda: Limiter(LimiterPolicy()), count_attempts=False)
 """Stands for that of an origin which was not called yet."""
 
 

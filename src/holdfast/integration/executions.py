@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from textwrap import shorten
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
 
 from holdfast.call import Call
 from holdfast.integration.base import IntegrationClient, mapped
@@ -16,6 +15,8 @@ from holdfast.service.errors import renamed
 from holdfast.service.paging import PageNumber
 from holdfast.service.poll import PollDeadlineError
 from holdfast.service.readable import ReadCall, ReadPagedCall
+
+T = TypeVar("T")
 
 _LONGEST_WAIT = 30.0  # seconds that the service agrees to take its time with an answer
 _BETWEEN = 0.1  # seconds between such answers: it does the waiting
@@ -61,13 +62,14 @@ class Executions(IntegrationClient):
             WorkflowDeadlineError: it has not ended by the deadline.
         """
         limit = Deadline(deadline=deadline).deadline
-        new = _new(input_data, context, timeout, self._wait(limit))
+        new = _new(input_data, context, timeout)
         options = self.options_of("create")
         if limit is not None:
             options["deadline"] = min(limit, self.settings.patience_for("create"))
 
         def executing() -> Generator[Call[Any], Any, WorkflowResult]:
             until = None if limit is None else self.now() + limit
+            # Without a wait: while the service has not answered, losing it is losing the execution's id.
             execution: Execution = yield self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **options)
             return (yield from self._ending(execution.id, execution, until))
 
@@ -85,7 +87,7 @@ class Executions(IntegrationClient):
 
         What becomes of it, `follow`, `wait_for_execution` and `get_workflow_execution_status` tell.
         """
-        new = _new(input_data, context, timeout, 0.0)
+        new = _new(input_data, context, timeout)
         return self.post(Execution, _EXECUTE, workflow_id=workflow_id, json=new, **self.options_of("create"))
 
     def wait_for_execution(self, execution_id: str, *, deadline: float | None = None) -> Call[WorkflowResult]:
@@ -125,12 +127,13 @@ class Executions(IntegrationClient):
         """
 
         def ask(number: int) -> Call[EventBatch]:
-            return self.poll(
-                lambda: self.get_execution_events(execution_id, number, wait=self._wait()),
-                until=lambda batch: batch.done or bool(batch.events),
-                interval=_BETWEEN,
-                factor=1.0,
-                tolerate=_TOLERATED,
+            return self.made_of(
+                "follow",
+                lambda: self._patiently(
+                    execution_id,
+                    lambda: self.get_execution_events(execution_id, number, wait=self._wait()),
+                    lambda batch: batch.done or bool(batch.events),
+                ),
             )
 
         return ExecutionEvents(ask, after)
@@ -210,6 +213,23 @@ class Executions(IntegrationClient):
         seconds = _LONGEST_WAIT if timeout is None else min(_LONGEST_WAIT, timeout / 2)
         return round(seconds if left is None else min(seconds, 0.8 * max(left, 0.0)), 3)
 
+    def _patiently(
+        self,
+        execution_id: str,
+        make: Callable[[], Call[T]],
+        until: Callable[[T], bool],
+        deadline: float | None = None,
+    ) -> Generator[Call[T], Any, T]:
+        """Asks until the answer is there, also over a restart of the service, which does most of the waiting itself."""
+        try:
+            found: T = yield self.poll(
+                make, until=until, interval=_BETWEEN, factor=1.0, deadline=deadline, tolerate=_TOLERATED
+            )
+        except ServiceIntegrationError as error:
+            error.execution_id = execution_id
+            raise
+        return found
+
     def _ending(
         self, execution_id: str, execution: Execution | None, until: float | None
     ) -> Generator[Call[Any], Any, WorkflowResult]:
@@ -218,29 +238,24 @@ class Executions(IntegrationClient):
             # If no time is left, it has passed since the last look.
             left = None if until is None else max(until - self.now(), _A_MOMENT)
             try:
-                execution = yield self.poll(
+                execution = yield from self._patiently(
+                    execution_id,
                     lambda: self.get_workflow_execution_status(
                         execution_id, wait=self._wait(None if until is None else until - self.now())
                     ),
-                    until=lambda found: found.ended,
-                    interval=_BETWEEN,
-                    factor=1.0,
-                    deadline=left,
-                    tolerate=_TOLERATED,
+                    lambda found: found.ended,
+                    left,
                 )
             except PollDeadlineError as late:
                 raise _late(execution_id, late.last_result or execution, late) from None
-            except ServiceIntegrationError as error:
-                error.execution_id = execution_id
-                raise
         return _result(execution)
 
 
 def _new(
-    input_data: Mapping[str, Any] | None, context: Mapping[str, Any] | None, timeout: float | None, wait: float
+    input_data: Mapping[str, Any] | None, context: Mapping[str, Any] | None, timeout: float | None
 ) -> NewExecution:
     given: Any = {} if input_data is None else mapped(input_data)
-    return NewExecution(input_data=given, context=mapped(context), wait=wait, timeout=timeout)
+    return NewExecution(input_data=given, context=mapped(context), timeout=timeout)
 
 
 def _result(execution: Execution) -> WorkflowResult:
@@ -251,9 +266,10 @@ def _result(execution: Execution) -> WorkflowResult:
     said = failure.message if failure is not None else None
     how = "was cancelled" if execution.status == "CANCELLED" else "failed"
     where = f" at step {step!r}" if step is not None else ""
-    why = f": {shorten(said, _SHOWN, placeholder=' ...').rstrip('.')}" if said else ""
+    line = " ".join((said or "").split())
+    why = f": {line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}" if line else ""
     raise WorkflowExecutionError(
-        f"the execution {execution.id} of workflow {execution.workflow_id} {how}{where}{why}."
+        f"the execution {execution.id} of workflow {execution.workflow_id} {how}{where}{why.rstrip('.')}."
         f" resume_execution({execution.id!r}) goes on from there. Request id {execution.request_id}.",
         execution_id=execution.id,
         step=step,
@@ -266,9 +282,14 @@ def _result(execution: Execution) -> WorkflowResult:
 
 
 def _late(execution_id: str, execution: Execution | None, late: PollDeadlineError) -> WorkflowDeadlineError:
-    seen = f", and was {execution.status} when last looked at" if execution is not None else ""
-    message = (
-        f"the execution {execution_id} has not ended by the deadline{seen}."
-        f" It goes on: wait_for_execution({execution_id!r}) waits for it again."
-    )
+    cause = "" if late.last_error is None else f": {str(late.last_error).rstrip('.')}"
+    if execution is None:
+        said = f"nothing was heard of the execution {execution_id} by the deadline{cause}."
+    else:
+        failed = f", and then could not be{cause}" if cause else ""
+        said = (
+            f"the execution {execution_id} has not ended by the deadline; it was {execution.status} when last looked at"
+            f"{failed}. It goes on."
+        )
+    message = f"{said} wait_for_execution({execution_id!r}) waits for it again."
     return renamed(late, WorkflowDeadlineError, message, execution_id=execution_id, execution=execution)

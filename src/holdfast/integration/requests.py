@@ -140,9 +140,8 @@ class ActionInput(RequestModel):
 
 
 class NewExecution(ActionInput):
-    """A workflow to be executed. `wait`: seconds that its end is waited for; `timeout`: those that it may take."""
+    """A workflow to be executed. `timeout`: seconds that it may take."""
 
-    wait: float
     timeout: Duration | None = None
 
 
@@ -152,21 +151,24 @@ class Deadline(RequestModel):
     deadline: Duration | None = None
 
 
-class Part(RequestModel):
-    """A part of a list, by the number of the page."""
+class Pages(RequestModel):
+    """Where in a list, by the number of the page."""
 
-    status: Status | None = None
     page: Annotated[int, Field(ge=1)] = 1
     per_page: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class PartOfExecutions(RequestModel):
+class Part(Pages):
+    """A part of a list of services or workflows."""
+
+    status: Status | None = None
+
+
+class PartOfExecutions(Pages):
     """A part of a list of executions."""
 
     workflow_id: Name | None = None
     status: ExecutionStatus | None = None
-    page: Annotated[int, Field(ge=1)] = 1
-    per_page: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class Wait(RequestModel):

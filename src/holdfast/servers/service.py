@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from holdfast.servers.pages import Asset
 
-__all__ = ["ServerStartError", "Service", "SettingsError", "Storage", "read_settings"]
+__all__ = ["ServerStartError", "Service", "SettingsError", "Storage", "in_production", "read_settings"]
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -78,3 +79,8 @@ def read_settings(kind: type[SettingsT]) -> SettingsT:
         prefix = kind.model_config.get("env_prefix", "")
         lines = [f"{prefix}{entry['loc'][0]}".upper() + f": {entry['msg']}" for entry in error.errors()]
         raise SettingsError("\n".join(lines)) from error
+
+
+def in_production() -> bool:
+    """Whether the variable `ENVIRONMENT` says so."""
+    return os.environ.get("ENVIRONMENT", "").strip().lower() == "production"

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar, cast
+from urllib.parse import quote
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -77,7 +78,8 @@ async def _key(request: Request, idempotency_key: KeyHeader = None, x_request_id
     if not header:
         return None
     caller = getattr(request.state, "caller", "")
-    operation = f"{request.method} {request.url.path}"
+    # Quoted: a path may have anything in it, also what a database cannot keep.
+    operation = f"{request.method} {quote(request.scope['path'])}"
     query = cast("bytes", request.scope["query_string"])
     return Key.of(_resources(request).service, caller, operation, header, query, await request.body())
 

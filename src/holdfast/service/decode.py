@@ -90,12 +90,13 @@ class Decoder(Generic[T]):
         return str(self.model) if get_origin(self.model) else getattr(self.model, "__name__", str(self.model))
 
     def _what(self, reply: httpx2.Response, error: ValidationError) -> str:
+        expected = "" if self.model is Any else f", and {self._name} was expected"
         if not reply.content:
             empty = "as its status says" if reply.status_code in _NO_CONTENT else "without saying why"
-            return f"the body is empty {empty}, and {self._name} was expected"
+            return f"the body is empty {empty}{expected}"
         if any(one["type"] == "json_invalid" for one in error.errors(include_input=False, include_url=False)):
             kind = reply.headers.get("content-type", "no content type")
-            return f"the body is not JSON ({kind}), and {self._name} was expected"
+            return f"the body is not JSON ({kind}){expected}"
         return f"the body is not {self._name}: {_fields(error)}"
 
 

@@ -67,7 +67,8 @@ def invalid(name: str, error: ValidationError | BadParameterError, came: str = "
     else:
         found = list(error.errors(include_input=False, include_url=False, include_context=False))
         for one in found:
-            fields.setdefault(".".join(str(step) for step in one["loc"]) or "the whole", []).append(one["msg"])
+            field = ".".join(str(step) for step in one["loc"]) or "the whole"
+            fields.setdefault(field, []).append(one["msg"].removeprefix("Value error, "))
     said = "; ".join(f"{field}: {' and '.join(messages)}" for field, messages in fields.items())
     return InvalidRequestError(
         f"{name} {came}: {said}",

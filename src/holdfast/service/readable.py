@@ -88,6 +88,9 @@ class ReadCall(Call[J]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.keys())  # or Python would look for the keys 0, 1 and so on
+
     def _seen(self) -> J:
         """The result, for which the call is sent if it was not yet."""
         if self.done():

@@ -25,7 +25,8 @@ def limited(tmp_path):
 def test_no_window_has_more_than_the_quota_and_nobody_is_refused_who_fits(gaps, quota, window):
     limit = Limit("x", "GET", "/x", quota, window)
     quotas = Quotas()
-    now, accepted = 0.0, []
+    now = 0.0
+    accepted: list[float] = []
     for gap in gaps:
         now += gap
         within = [then for then in accepted if now - then < window]

@@ -6,9 +6,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from codegen_api_client import AgentsApi, ApiClient, Configuration, OrganizationsApi, UsersApi
+from codegen_api_client.api.agents_api import AgentsApi
+from codegen_api_client.api.organizations_api import OrganizationsApi
+from codegen_api_client.api.users_api import UsersApi
+from codegen_api_client.api_client import ApiClient
+from codegen_api_client.configuration import Configuration
 from codegen_api_client.exceptions import ApiException, ForbiddenException, NotFoundException
-from codegen_api_client.models import CreateAgentRunInput
+from codegen_api_client.models.create_agent_run_input import CreateAgentRunInput
 
 from tests.support.serving import serving
 
@@ -38,7 +42,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
 def test_its_five_operations(client, variant):
     organizations = getattr(OrganizationsApi(client), ORGANIZATIONS + variant)(authorization=BEARER)
     assert [one.id for one in organizations.items] == [123]
-    page = getattr(UsersApi(client), USERS + variant)(123, skip=20, limit=10, authorization=BEARER)
+    page = getattr(UsersApi(client), USERS + variant)("123", skip=20, limit=10, authorization=BEARER)
     assert ([user.id for user in page.items], page.total, page.pages) == ([21, 22, 23, 24, 25], 25, 3)
     user = getattr(UsersApi(client), USER + variant)("123", "21", authorization=BEARER)
     assert user == page.items[0]
@@ -59,9 +63,9 @@ def test_its_errors(client):
     with pytest.raises(NotFoundException, match="User not found in organization 123: 99999"):
         getattr(users, USER)("123", "99999", authorization=BEARER)
     with pytest.raises(ForbiddenException, match="You do not have access to organization 7"):
-        getattr(users, USERS)(7, authorization=BEARER)
+        getattr(users, USERS)("7", authorization=BEARER)
     with pytest.raises(ApiException) as caught:
-        getattr(users, USERS)(123, authorization="Bearer another")
+        getattr(users, USERS)("123", authorization="Bearer another")
     assert caught.value.status == 401
     asked = CreateAgentRunInput(prompt="Once too often")
     with pytest.raises(ApiException) as caught:
@@ -69,5 +73,5 @@ def test_its_errors(client):
             getattr(agents, CREATE)(123, asked, authorization=BEARER)
     assert caught.value.status == 429
     # It makes an object of the answer's body.
-    assert "10 requests in 60 s" in caught.value.data.detail
-    assert 0 < int(caught.value.headers["Retry-After"]) <= 60
+    assert caught.value.data is not None and "10 requests in 60 s" in caught.value.data.detail
+    assert caught.value.headers is not None and 0 < int(caught.value.headers["Retry-After"]) <= 60

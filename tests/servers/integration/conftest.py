@@ -10,7 +10,6 @@ import pytest
 from holdfast.servers.integration import create_app
 from holdfast.servers.integration.settings import Settings
 from holdfast.servers.service import Storage
-from tests.support.loopback import Loopback
 from tests.support.registry import Registry
 from tests.support.served import serving_app
 
@@ -26,11 +25,3 @@ def everywhere(storage: Storage) -> Iterator[Registry]:
 def registry(tmp_path: Path) -> Iterator[Registry]:
     with serving_app(create_app, Storage(tmp_path), Settings(action_attempts=3)) as served:
         yield Registry(served)
-
-
-@pytest.fixture
-def peer() -> Iterator[Loopback]:
-    """A service."""
-    peer = Loopback()
-    yield peer
-    peer.close()

@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from holdfast.servers.integration import create_app
-from holdfast.servers.integration.addresses import AddressPolicy
 from holdfast.servers.integration.calling import ActionFailedError, ServiceCaller, Target
-from holdfast.servers.integration.guard import ForbiddenEndpointError, Guard
 from holdfast.servers.integration.settings import Settings
+from holdfast.servers.outbound.addresses import AddressPolicy
+from holdfast.servers.outbound.guard import ForbiddenEndpointError, Guard
 from holdfast.servers.service import Storage
 from tests.support.hostile import HOSTILE, UNKNOWN_FIRST, Hostile, Names
 from tests.support.loopback import Loopback, json_answer, redirect

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.servers.integration import jsonschemas
 from holdfast.servers.integration.jsonschemas import check_schema, violations
 from holdfast.servers.integration.schema_growth import GrowthError, growth
 from tests.support.loopback import Loopback
@@ -53,8 +54,9 @@ def nested(depth: int) -> dict[str, Any]:
         TWICE,
         {"$schema": DRAFT_7, "definitions": {"a": {"type": "string"}}, "$ref": "#/definitions/a"},
         {"$schema": "https://json-schema.org/draft/2020-12/schema", "prefixItems": [{}]},
-        {"$id": "https://example.com/a", "$defs": {"b": {"$id": "b", "$anchor": "c"}}, "$ref": "b#c"},
-        {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+        {"$id": "https://example.com/a", "$defs": {"b": {"$anchor": "c"}}, "$ref": "#c"},
+        {"properties": {"$id": {"type": "string"}, "id": {}}, "default": {"id": "x"}},
+        {"multipleOf": 0.01},
         {"$dynamicRef": "#node", "$defs": {"n": {"$dynamicAnchor": "node"}}},
         {"pattern": r"^(?!foo)\p{L}+$"},
         {"properties": {"$ref": {"type": "string"}}},
@@ -82,6 +84,12 @@ def test_schemas_of_all_kinds_can_be_used(schema):
         ({"items": {"$ref": "http://127.0.0.1:9/s"}}, ("items", "$ref"), "nothing is fetched"),
         ({"$ref": "file:///etc/passwd"}, ("$ref",), "nothing is fetched"),
         ({"$id": "http://example.com/a/", "$ref": "b"}, ("$ref",), "nothing is fetched"),
+        ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, ("$ref",), "nothing is fetched"),
+        ({"$id": "http://[", "$ref": "b"}, ("$ref",), "nothing is fetched"),
+        ({"$id": "http://["}, (), "http://["),
+        ({"$ref": "#/allOf/" + "1" * 5_000, "allOf": [{}]}, (), "1111"),
+        ({"$ref": "#/enum/0", "enum": [{"multipleOf": "x"}]}, ("enum", 0, "multipleOf"), "number"),
+        ({"items": {"multipleOf": 1e-31}}, ("items", "multipleOf"), "between"),
         ({"$ref": "#"}, (), "without end"),
         ({"anyOf": [{"not": {"$ref": "#"}}]}, (), "without end"),
         (doubling(11, {}), (), "applies 8190 subschemas"),
@@ -93,6 +101,42 @@ def test_schemas_of_all_kinds_can_be_used(schema):
 def test_schemas_that_cannot_be_used_are_told_with_the_place(schema, path, message):
     (problem,) = check_schema(schema)
     assert problem.path == path and message in problem.message
+
+
+INNER = doubling(30, True)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        # `#/$defs/d0` is another place for who takes `urn:a:b` for a base, and for who does not.
+        {"$ref": "urn:a:b", "$defs": {"n": {"$id": "urn:a:b", **INNER}, **dict.fromkeys(INNER["$defs"], True)}},
+        # The one in `enum` is no schema, but is called as one.
+        {
+            "$ref": "http://h/a",
+            "$defs": {"n": {"$id": "http://h/a", **INNER}},
+            "not": {"enum": [{"$id": "http://h/a"}]},
+        },
+        {
+            "$schema": DRAFT_7,
+            "allOf": [{"$ref": "#d0"}],
+            "definitions": {
+                f"d{n}": {"$id": f"#d{n}", "allOf": [{"$ref": f"#d{n + 1}"}] * 2 if n < 30 else [{}]} for n in range(31)
+            },
+        },
+        {
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "allOf": [{"$ref": "#d0"}],
+            "definitions": {
+                f"d{n}": {"id": f"#d{n}", "allOf": [{"$ref": f"#d{n + 1}"}] * 2 if n < 30 else [{}]} for n in range(31)
+            },
+        },
+    ],
+    ids=["base", "enum", "draft 7", "draft 4"],
+)
+def test_what_a_reference_leads_to_is_never_in_doubt(schema):
+    (problem,) = check_schema(schema)
+    assert problem.path[-1] in {"id", "$id"} and "where the schema begins" in problem.message
 
 
 def test_all_problems_of_a_schema_are_told():
@@ -131,6 +175,12 @@ def test_violations_have_a_path_and_do_not_repeat_the_value():
         ({"uniqueItems": True}, [{"a": n} for n in range(50_000)]),
         ({"items": {"type": "string"}}, [1] * 300_000),
         ({"contains": {"type": "string"}, "unevaluatedItems": {"type": "null"}}, [1] * 100_000),
+        ({"items": {"enum": [{"a": n} for n in range(5_000)]}}, [{"a": 4_999}] * 50_000),
+        ({"items": {"enum": [[1] * 500 + [n] for n in range(50)]}}, [[1] * 500 + [49]] * 3_000),
+        ({"items": {"dependentRequired": {f"p{n}": ["x"] for n in range(3_000)}}}, [{"a": 1}] * 200_000),
+        ({"items": {"multipleOf": 0.01}}, [int("9" * 4_000)] * 2_000 + [1e-300] * 100_000),
+        ({"not": {"pattern": "(?=a*b)a0"}}, "a" * 5_000_000),
+        ({"patternProperties": {"(?=a*b)a0": {}}}, {"a" * 5_000_000: 1}),
     ],
 )
 def test_no_check_takes_long(schema, value):
@@ -140,11 +190,36 @@ def test_no_check_takes_long(schema, value):
     assert time.monotonic() - began < TOO_LONG
 
 
+def test_compiled_schemas_with_many_regular_expressions_are_not_all_kept():
+    for number in range(10):
+        assert check_schema({"$comment": str(number), "patternProperties": {f"a{n}": {} for n in range(100)}}) == []
+    assert sum(one.growth.patterns for one in jsonschemas._cache.values()) <= 400
+    for number in range(200):
+        assert check_schema({"$comment": str(number)}) == []
+    assert len(jsonschemas._cache) == 128
+
+
+def test_a_long_name_is_not_repeated_in_every_violation():
+    schema = {"additionalProperties": {"items": {"type": "string"}}}
+    found = violations(schema, {"k" * 100_000: [1] * 30})
+    assert len(found) == 20 and {len(str(one.path[0])) for one in found} == {200}
+
+
 def test_what_would_take_too_long_is_refused_and_says_why():
     assert "nested 90 deep" in violations(TWICE, nested(90))[0].message
     assert violations(TREE, {"left": {"right": {}}}) == []
     assert "too many" in violations(each(doubling(8, {})), [1] * 200_000)[0].message
+    assert "too many or too long" in violations({"pattern": "(?=a*b)a"}, "a" * 5_000_000)[0].message
+    assert violations({"pattern": "a*b$"}, "a" * 5_000_000 + "b") == []
+    assert violations({"pattern": "^(?=.*[0-9])(?=.*[a-z]).{8,}$"}, "a1" * 500) == []
     assert "too large to say where" in violations({"items": {"type": "string"}}, [1] * 300_000)[0].message
+
+
+def test_a_member_may_be_meant_by_its_name_and_by_all_names():
+    both: list[Any] = [{"properties": {"x": True}}, {"additionalProperties": True}]
+    assert growth({"allOf": both}).applied == (3, 2, 0)
+    items: list[Any] = [{"prefixItems": [True]}, {"items": True}]
+    assert growth({"allOf": items}).applied == (3, 2, 0)
 
 
 SUBSCHEMAS = st.recursive(
@@ -178,7 +253,7 @@ def applied(schema: Any, root: Any, value: Any, steps: list[int]) -> None:
             applied(schema["additionalProperties"], root, member, steps)
 
 
-VALUES = st.recursive(
+VALUES: st.SearchStrategy[dict[str, Any]] = st.recursive(
     st.just({}), lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=2), max_leaves=8
 )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
+
+import pytest
 
 NOW = "2024-02-29T12:00:00.123456Z"
 MISSING = "6e1f4b9c-0000-4000-8000-000000000000"
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "name"),
     ({"name": "n" * 201}, "name"),
     ({"name": None}, "name"),
@@ -30,6 +33,14 @@ REFUSED = [
     ({"metadata": {"a": "\x00"}}, "metadata"),
     ({"status": "active"}, "status"),
 ]
+
+
+@pytest.mark.parametrize("name", ["%00", "%ff", "a%0Ab"])
+def test_a_key_may_be_used_with_any_path(everywhere, name):
+    for path in ("/services/{}", "/services/{}/actions/x", "/workflows/{}", "/executions/{}/cancel"):
+        method = "POST" if path.count("/") > 2 else "DELETE"
+        for _ in range(2):
+            assert everywhere(method, path.format(name), {}, headers={"Idempotency-Key": "k"}).status_code == 404
 
 
 def test_a_service_is_kept_as_it_was_given(everywhere):
@@ -101,13 +112,14 @@ def test_everything_that_is_wrong_is_told_at_once(registry):
 
 def test_there_is_no_such_service(registry):
     for missing in (MISSING, "123", "x" * 500, "%00", "{" + MISSING + "}"):
-        for method, path, body in [
+        asked: list[tuple[str, str, Any]] = [
             ("GET", "", None),
             ("PUT", "", {"name": "n"}),
             ("DELETE", "", None),
             ("GET", "/health", None),
             ("POST", "/actions/extract", {"input_data": {}}),
-        ]:
+        ]
+        for method, path, body in asked:
             answer = registry(method, f"/services/{missing}{path}", body)
             assert answer.status_code == 404
             shown = "\x00" if missing == "%00" else missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from holdfast.servers.integration.plans import plan, target
@@ -63,7 +64,7 @@ def test_an_execution_learns_the_order_and_the_schemas(everywhere):
     assert (action.endpoint, action.active) == ("http://v2.invalid", False)
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], set[str]]] = [
     ({"name": ""}, {"name"}),
     ({"steps": []}, {"steps"}),
     ({"steps": [step(str(n), None) for n in range(101)]}, {"steps"}),

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from holdfast.servers.codegen.settings import Settings
     from holdfast.servers.db import Database
-    from holdfast.servers.integration.guard import Guard
+    from holdfast.servers.outbound.guard import Guard
 
 __all__ = ["Courier", "purge_deliveries"]
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from holdfast.servers.integration.guard import Endpoint, ForbiddenEndpointError
+from holdfast.servers.outbound.guard import Endpoint, ForbiddenEndpointError
 
 if TYPE_CHECKING:
-    from holdfast.servers.integration.guard import Guard
+    from holdfast.servers.outbound.guard import Guard
 
 __all__ = ["Destination", "ForbiddenEndpointError"]
 

@@ -137,7 +137,7 @@ async def next_due(connection: AsyncConnection) -> datetime | None:
 async def counts(connection: AsyncConnection) -> dict[str, int]:
     """How many deliveries there are of each status."""
     found = select(deliveries.c.status, func.count()).group_by(deliveries.c.status)
-    return {"pending": 0, "delivered": 0, "dead": 0, **dict((await connection.execute(found)).tuples().all())}
+    return {"pending": 0, "delivered": 0, "dead": 0} | {row[0]: row[1] for row in await connection.execute(found)}
 
 
 def _events(row: Row[Any], run: AgentRun) -> list[tuple[str, dict[str, Any]]]:

@@ -23,7 +23,7 @@ class NewWebhook(BaseModel):
     events: Annotated[list[EventType], Field(min_length=1)] | None = Field(
         default=None, description="Which; all if not given."
     )
-    secret: Annotated[str, Field(min_length=1, max_length=500, pattern="^[!-~]+$")] | None = Field(
+    secret: Annotated[str, Field(min_length=1, max_length=500, pattern="^[!-~]([ -~]*[!-~])?$")] | None = Field(
         default=None,
         description="What deliveries are signed with; without one it is the server's, in CODEGEN_WEBHOOK_SECRET.",
     )

@@ -31,7 +31,7 @@ __all__ = [
 
 ItemT = TypeVar("ItemT")
 
-LONGEST_PROMPT = 50_000
+LONGEST_PROMPT = 100_000
 """Characters. The official contract names no limit."""
 
 MOST_IMAGES = 20

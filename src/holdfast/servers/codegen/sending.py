@@ -10,7 +10,7 @@ from holdfast._version import __version__
 from holdfast.config import CircuitBreakerConfig, LoggingConfig, RetryConfig, TimeoutConfig
 from holdfast.exceptions import HoldfastError
 from holdfast.servers.codegen.destinations import Destination, ForbiddenEndpointError
-from holdfast.servers.integration.guarded_transport import ForbiddenConnectionError, GuardedTransport
+from holdfast.servers.outbound.guarded_transport import ForbiddenConnectionError, GuardedTransport
 from holdfast.service.webhooks import sign_webhook
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from holdfast.servers.integration.guard import Guard
+    from holdfast.servers.outbound.guard import Guard
 
 __all__ = ["Attempt", "Sender"]
 

@@ -16,8 +16,8 @@ from holdfast.servers.codegen import hooks
 from holdfast.servers.codegen.delivering import Courier, purge_deliveries
 from holdfast.servers.codegen.limits import LIMITS, Quotas, relaxed
 from holdfast.servers.codegen.runs import sow
-from holdfast.servers.integration.addresses import AddressPolicy
-from holdfast.servers.integration.guard import Guard
+from holdfast.servers.outbound.addresses import AddressPolicy
+from holdfast.servers.outbound.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

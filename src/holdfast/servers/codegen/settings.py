@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from holdfast.servers.outbound.settings import OutboundSettings
+from holdfast.servers.service import in_production
 
 __all__ = ["Settings"]
 
 
-class Settings(BaseSettings):
-    """Who may call, how often, how long agent runs take, and how webhooks are delivered.
+class Settings(OutboundSettings):
+    """Who may call, how often, how long agent runs take, and how webhooks are delivered; to which addresses, see
+    `OutboundSettings`.
 
     The first three are variables that clients read as well: set once, both sides agree.
 
@@ -25,9 +27,6 @@ class Settings(BaseSettings):
         delivery_attempts: requests for one delivery, after which it is dead.
         delivery_backoff: seconds before the second of them; before each further one four times as long.
         delivery_timeout: seconds for each.
-        allow_private_addresses: whether webhooks may be at loopback, private, carrier-grade NAT and unique local
-            addresses. Without a value: unless `ENVIRONMENT` is `production`. Link-local and metadata addresses are
-            never allowed.
         max_body_bytes: of a request; a larger one is answered 413.
         retention_days: days after which a delivery that has come to its end is removed.
     """
@@ -39,10 +38,9 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     relaxed_limits: bool = False
     run_seconds: float = Field(default=3.0, ge=0.0, le=86_400.0, allow_inf_nan=False)
-    delivery_attempts: int = Field(default=6, ge=1, le=20)
+    delivery_attempts: int = Field(default=5, ge=1, le=20)
     delivery_backoff: float = Field(default=1.0, gt=0.0, le=3_600.0, allow_inf_nan=False)
     delivery_timeout: float = Field(default=10.0, gt=0.0, le=300.0, allow_inf_nan=False)
-    allow_private_addresses: bool | None = None
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
     retention_days: float = Field(default=30.0, gt=0.0, le=36_500.0, allow_inf_nan=False)
 
@@ -54,20 +52,11 @@ class Settings(BaseSettings):
     @field_validator("api_token")
     @classmethod
     def _needed_in_production(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None and _in_production():
+        if value is None and in_production():
             raise ValueError("is needed because ENVIRONMENT is production: otherwise any token would be accepted")
         return value
-
-    @property
-    def private_allowed(self) -> bool:
-        """`allow_private_addresses`, decided."""
-        return not _in_production() if self.allow_private_addresses is None else self.allow_private_addresses
 
     @property
     def default_secret(self) -> str | None:
         """`webhook_secret`, in clear text."""
         return None if self.webhook_secret is None else self.webhook_secret.get_secret_value()
-
-
-def _in_production() -> bool:
-    return os.environ.get("ENVIRONMENT", "").strip().lower() == "production"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.servers.executions import Answer
 from holdfast.servers.integration.calling import ActionFailedError
+from holdfast.servers.integration.ids import correlation_id
 from holdfast.servers.integration.jsonschemas import violations
 from holdfast.servers.integration.plans import target
 from holdfast.servers.integration.problems import Problem, missing, refuse
@@ -21,17 +21,7 @@ if TYPE_CHECKING:
     from holdfast.servers.integration.schemas import ActionCall
     from holdfast.servers.slots import Slot
 
-__all__ = ["ActionWork", "correlation_id"]
-
-_PRINTABLE = re.compile(r"[!-~]{1,128}")
-
-
-def correlation_id(context: dict[str, Any] | None, request_id: str | None) -> str | None:
-    """What a service is told of whom a call is for: the context's `request_id`, else the request's own."""
-    for given in ((context or {}).get("request_id"), request_id):
-        if isinstance(given, str) and _PRINTABLE.fullmatch(given):
-            return given
-    return None
+__all__ = ["ActionWork"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from holdfast.servers.integration.guard import Guard
+    from holdfast.servers.outbound.guard import Guard
 
 __all__ = ["PORT", "create_app", "service"]
 

@@ -17,16 +17,16 @@ from pydantic import TypeAdapter, ValidationError
 from holdfast import HoldfastError, ResponseError, TooManyRedirectsError
 from holdfast.config import TimeoutConfig
 from holdfast.servers.fields import JsonObject
-from holdfast.servers.integration.addresses import AddressPolicy
-from holdfast.servers.integration.guard import Endpoint, ForbiddenEndpointError, Guard
-from holdfast.servers.integration.guarded_transport import (
+from holdfast.servers.integration.jsonschemas import violations
+from holdfast.servers.integration.service_clients import CONNECT_SECONDS, ServiceClients
+from holdfast.servers.outbound.addresses import AddressPolicy
+from holdfast.servers.outbound.guard import Endpoint, ForbiddenEndpointError, Guard
+from holdfast.servers.outbound.guarded_transport import (
     ATTEMPTS,
     Attempts,
     ForbiddenConnectionError,
     GuardedTransport,
 )
-from holdfast.servers.integration.jsonschemas import violations
-from holdfast.servers.integration.service_clients import CONNECT_SECONDS, ServiceClients
 
 if TYPE_CHECKING:
     import ssl

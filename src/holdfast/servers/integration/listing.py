@@ -1,13 +1,15 @@
-"""Pages of services and workflows."""
+"""Rows of services and workflows: one by its id, or those of a page."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query
 from sqlalchemy import Row, Table, func, select
 
 from holdfast.servers.fields import MAX_OFFSET
+from holdfast.servers.integration.ids import as_uuid
+from holdfast.servers.integration.problems import missing
 from holdfast.servers.integration.schemas import Status
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = ["Page", "PerPage", "WithStatus", "page_of"]
+__all__ = ["Page", "PerPage", "WithStatus", "found", "page_of"]
 
 MOST_PER_PAGE = 100
 
@@ -32,3 +34,21 @@ async def page_of(
     total = (await connection.execute(select(func.count()).select_from(table).where(*conditions))).scalar_one()
     found = select(table).where(*conditions).order_by(table.c.seq.desc()).limit(per_page).offset((page - 1) * per_page)
     return (await connection.execute(found)).all(), total, -(-total // per_page)
+
+
+async def found(
+    connection: AsyncConnection, table: Table, kind: Literal["service", "workflow"], row_id: str, *, lock: bool = False
+) -> Row[Any]:
+    """The row with an id. With `lock`, nobody else can change it before the transaction ends.
+
+    Raises:
+        HTTPException: 404, there is none; it says of which kind.
+    """
+    number = as_uuid(row_id)
+    row = None
+    if number is not None:
+        wanted = select(table).where(table.c.id == number)
+        row = (await connection.execute(wanted.with_for_update() if lock else wanted)).one_or_none()
+    if row is None:
+        raise missing(kind, row_id)
+    return row

@@ -14,9 +14,10 @@ from holdfast.servers.integration.problems import missing
 from holdfast.servers.integration.tables import services, workflow_steps, workflows
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = ["Plan", "PlannedStep", "plan", "target"]
+__all__ = ["Plan", "PlannedStep", "plan", "planned_workflow", "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,32 @@ class Plan:
     steps: tuple[PlannedStep, ...]
 
 
-async def plan(connection: AsyncConnection, workflow_id: UUID | str) -> Plan:
+async def plan(connection: AsyncConnection, workflow_id: UUID | str, *, lock: bool = False) -> Plan:
     """What is to be executed.
+
+    Args:
+        connection: in a transaction.
+        workflow_id: its id.
+        lock: whether no other transaction can delete it before this one ends, which has to be one that writes.
+
+    Raises:
+        HTTPException: 404, there is no such workflow.
+    """
+    workflow = await planned_workflow(connection, workflow_id, lock=lock)
+    of_it = workflow_steps.c.workflow_id == workflow.id
+    rows = (await connection.execute(select(workflow_steps).where(of_it).order_by(workflow_steps.c.turn))).all()
+    # Once for each service, not for each step: a service may have megabytes of schemas.
+    used = select(services.c.id, services.c.name, services.c.actions)
+    theirs = services.c.id.in_(select(workflow_steps.c.service_id).where(of_it))
+    by_id = {row.id: row for row in await connection.execute(used.where(theirs))}
+    steps = tuple(_planned(row, by_id[row.service_id]) for row in rows)
+    return Plan(workflow.id, workflow.name, workflow.status == "ACTIVE", steps)
+
+
+async def planned_workflow(
+    connection: AsyncConnection, workflow_id: UUID | str, *, lock: bool = False
+) -> Row[Any, Any, Any]:
+    """Id, name and status of a workflow. The arguments are those of `plan`.
 
     Raises:
         HTTPException: 404, there is no such workflow.
@@ -66,18 +91,13 @@ async def plan(connection: AsyncConnection, workflow_id: UUID | str) -> Plan:
     number = as_uuid(workflow_id)
     if number is None:
         raise missing("workflow", str(workflow_id))
-    found = select(workflows.c.name, workflows.c.status).where(workflows.c.id == number)
+    found = select(workflows.c.id, workflows.c.name, workflows.c.status).where(workflows.c.id == number)
+    if lock:
+        found = found.with_for_update(read=True, key_share=True)
     workflow = (await connection.execute(found)).one_or_none()
     if workflow is None:
         raise missing("workflow", str(workflow_id))
-    steps = (
-        select(workflow_steps, services.c.name.label("service"), services.c.actions)
-        .join(services, services.c.id == workflow_steps.c.service_id)
-        .where(workflow_steps.c.workflow_id == number)
-        .order_by(workflow_steps.c.turn)
-    )
-    rows = (await connection.execute(steps)).all()
-    return Plan(number, workflow.name, workflow.status == "ACTIVE", tuple(_planned(row) for row in rows))
+    return workflow
 
 
 async def target(connection: AsyncConnection, service_id: UUID | str, action: str) -> Target | None:
@@ -101,16 +121,16 @@ async def target(connection: AsyncConnection, service_id: UUID | str, action: st
     )
 
 
-def _planned(row: Any) -> PlannedStep:
+def _planned(row: Row[Any], service: Row[Any, Any, Any]) -> PlannedStep:
     # The registry lets no action go that a workflow uses.
-    described = _action(row.actions, row.action) or {"input_schema": {}, "output_schema": {}}
+    described = _action(service.actions, row.action) or {"input_schema": {}, "output_schema": {}}
     return PlannedStep(
         id=row.step_id,
         action=row.action,
         next=row.next_step,
         timeout=row.timeout,
         service_id=row.service_id,
-        service=row.service,
+        service=service.name,
         input_schema=described["input_schema"],
         output_schema=described["output_schema"],
     )

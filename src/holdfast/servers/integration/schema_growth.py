@@ -6,7 +6,12 @@ be interrupted, so what would take too long has to be refused beforehand.
 
 A *place* is one value within a value. What is counted is how often subschemas are applied to a place, at most, by its
 depth. Within a place, subschemas pass it on to others (`allOf`, `$ref`, ...); to the places inside of it they apply
-those of `properties`, `items` and so on. Counts go from one depth to the next, each as large as it can be.
+those of `properties`, `items` and so on. Counts go from one depth to the next, each as large as it can be. What a
+subschema compares a place with (`enum`, ...) weighs besides.
+
+Only what is understood here without doubt can be counted, so references lead to places of the same document: `#`,
+`#/pointer`, `#anchor`. A schema within the schema that has an `$id` of its own would give `#` another meaning, and the
+schemas of schemas refer to whatever is called as their parts are; neither is needed for an action.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote
 
 from holdfast.servers.fields import MAX_DEPTH
 
@@ -35,8 +40,14 @@ _SAME_MAP = ("dependentSchemas", "dependencies")
 _MEMBERS = ("additionalProperties", "unevaluatedProperties", "propertyNames")
 _ITEMS = ("items", "additionalItems", "unevaluatedItems", "contains")
 
-_KNOWN = ("https://json-schema.org/", "http://json-schema.org/")
-"""Where the schemas of schemas are, which need not be fetched."""
+_COMPARED = ("enum", "const", "required", "dependentRequired", "dependencies")
+
+SCALARS_PER_UNIT = 10
+CONTAINER_SCALARS = 40
+"""What is compared with a place weighs as much as that part of an applied subschema: so it was measured."""
+
+MULTIPLES = (1e-30, 1e30)
+"""Within which a `multipleOf` may be: it is computed exactly, with numbers of as many digits as that takes."""
 
 
 class GrowthError(Exception):
@@ -56,15 +67,17 @@ class Growth:
     """What a schema makes of a value.
 
     Attributes:
-        applied: how many subschemas are applied to a place at most, by its depth from 0; the last number holds for all
-            deeper places.
-        deepest: the depth beyond which it would be more than `MOST_APPLIED`; None if there is none.
+        applied: the weight of the subschemas that are applied to a place at most, by its depth from 0; the last number
+            holds for all deeper places. One that compares with little weighs 1.
+        deepest: the depth beyond which more than `MOST_APPLIED` would be applied; None if there is none.
         patterns: how many regular expressions there are.
+        multiples: whether there is a `multipleOf`.
     """
 
     applied: tuple[int, ...]
     deepest: int | None
     patterns: int
+    multiples: bool = False
 
     def at_most(self, depth: int) -> int:
         """What a place of a value of this depth has applied at most."""
@@ -75,6 +88,7 @@ class Growth:
 class _Node:
     """A subschema that is reached, and where it leads: to the same place, to members by name, to items by index."""
 
+    weight: int = 1
     same: Counter[int] = field(default_factory=Counter)
     named: dict[str | int, Counter[int]] = field(default_factory=dict)
     members: Counter[int] = field(default_factory=Counter)
@@ -85,8 +99,7 @@ def growth(schema: Any) -> Growth:
     """What a schema makes of a value.
 
     Raises:
-        GrowthError: it would apply too much, it refers to itself for the same place, or to what would have to be
-            fetched.
+        GrowthError: it would apply too much, it refers to itself for the same place, or to another document.
     """
     graph = _Graph(schema)
     order = graph.order()
@@ -106,13 +119,13 @@ def growth(schema: Any) -> Growth:
                     f"applies {_figure(total)} subschemas to one value, and may not apply more than {MOST_APPLIED}"
                 )
                 raise GrowthError((), message)
-            return Growth(tuple(applied), len(applied) - 1, graph.patterns)
-        applied.append(total)
+            return Growth(tuple(applied), len(applied) - 1, graph.patterns, graph.multiples)
+        applied.append(sum(times * graph.nodes[number].weight for number, times in counts.items()))
         if seen and counts == seen[-1]:
             break
         seen = [counts]
         counts = _inside(graph.nodes, counts)
-    return Growth((*applied, 0) if not counts else tuple(applied), None, graph.patterns)
+    return Growth((*applied, 0) if not counts else tuple(applied), None, graph.patterns, graph.multiples)
 
 
 def _figure(number: int) -> str:
@@ -150,17 +163,16 @@ class _Graph:
         root: number of the root.
         nodes: all of them.
         patterns: how many regular expressions they have.
+        multiples: whether they have a `multipleOf`.
     """
 
     def __init__(self, schema: Any) -> None:
         self.root = id(schema)
         self.nodes: dict[int, _Node] = {}
         self.patterns = 0
+        self.multiples = False
         self._schema = schema
-        self._bases: dict[int, str] = {}
-        self._resources: dict[str, Any] = {"": schema}
-        self._anchors: dict[str, Any] = {}
-        self._dynamic: dict[str, list[Any]] = {}
+        self._anchors: dict[str, list[Any]] = {}
         self._paths: dict[int, Path] = {self.root: ()}
         self._scan(schema)
         waiting: list[tuple[Any, Path]] = [(schema, ())]
@@ -195,26 +207,27 @@ class _Graph:
         return done[::-1]
 
     def _scan(self, schema: Any) -> None:
-        """Finds out what can be referred to, and relative to what."""
-        waiting = [(schema, "")]
+        """Finds out what can be referred to, wherever it is: validators differ in where they look for it.
+
+        Raises:
+            GrowthError: something in the schema has an `$id` of its own.
+        """
+        dialect = schema.get("$schema") if isinstance(schema, dict) else None
+        names = ("$id", "id") if isinstance(dialect, str) and "draft-04" in dialect else ("$id",)
+        waiting: list[tuple[Any, Path]] = [(schema, ())]
         while waiting:
-            item, base = waiting.pop()
+            item, path = waiting.pop()
             if isinstance(item, dict):
-                name = item.get("$id", item.get("id"))
-                if isinstance(name, str) and not name.startswith("#"):
-                    base = urldefrag(urljoin(base, name)).url
-                    self._resources.setdefault(base, item)
-                self._bases[id(item)] = base
+                for name in names:
+                    if path and isinstance(item.get(name), str):
+                        message = f"{name!r} may only be where the schema begins: refer to '#/...', or use $anchor"
+                        raise GrowthError((*path, name), message)
                 for keyword in ("$anchor", "$dynamicAnchor"):
-                    anchor = item.get(keyword)
-                    if isinstance(anchor, str):
-                        self._anchors.setdefault(f"{base}#{anchor}", item)
-                dynamic = item.get("$dynamicAnchor")
-                if isinstance(dynamic, str):
-                    self._dynamic.setdefault(dynamic, []).append(item)
-                waiting += [(inner, base) for inner in item.values()]
+                    if isinstance(item.get(keyword), str):
+                        self._anchors.setdefault(item[keyword], []).append(item)
+                waiting += [(inner, (*path, name)) for name, inner in item.items()]
             elif isinstance(item, list):
-                waiting += [(inner, base) for inner in item]
+                waiting += [(inner, (*path, index)) for index, inner in enumerate(item)]
 
     def _visit(self, schema: Any, path: Path) -> list[tuple[Any, Path]]:
         """Makes the node of a subschema; those it leads to, with their paths."""
@@ -228,7 +241,7 @@ class _Graph:
         for keyword in _REFERENCES:
             reference = schema.get(keyword)
             if isinstance(reference, str):
-                for target in self._targets(schema, keyword, reference, path):
+                for target in self._targets(keyword, reference, path):
                     node.same[id(target)] += 1
                     found.append((target, (*path, keyword)))
         for inner, where in _inner(schema, _SAME_ONE, _SAME_LIST, _SAME_MAP):
@@ -243,30 +256,46 @@ class _Graph:
         for inner, where in _inner(schema, (), ("prefixItems", "items"), ("properties",)):
             node.named.setdefault(where[-1], Counter())[id(inner)] += 1
             found.append((inner, (*path, *where)))
-        self.patterns += isinstance(schema.get("pattern"), str)
         by_pattern = schema.get("patternProperties")
-        self.patterns += len(by_pattern) if isinstance(by_pattern, dict) else 0
+        patterns = isinstance(schema.get("pattern"), str) + (len(by_pattern) if isinstance(by_pattern, dict) else 0)
+        self.patterns += patterns
+        node.weight += patterns + _compared(schema)
+        multiple = schema.get("multipleOf")
+        if isinstance(multiple, int | float):
+            self.multiples = True
+            if not MULTIPLES[0] <= multiple <= MULTIPLES[1]:
+                message = f"multipleOf must be between {MULTIPLES[0]:g} and {MULTIPLES[1]:g}"
+                raise GrowthError((*path, "multipleOf"), message)
         return found
 
-    def _targets(self, schema: dict[str, Any], keyword: str, reference: str, path: Path) -> list[Any]:
-        base = self._bases[id(schema)]
-        if keyword == "$recursiveRef":
-            return [self._resources[base]]
-        uri = urljoin(base, reference)
-        url, fragment = urldefrag(uri)
-        if keyword == "$dynamicRef" and fragment in self._dynamic:
-            # At any time it leads to one of them.
-            return self._dynamic[fragment]
-        if uri in self._anchors:
-            return [self._anchors[uri]]
-        if url in self._resources:
-            target = _pointed_at(self._resources[url], fragment)
-            # What leads nowhere is told by the validator, in its own words.
-            return [] if target is None else [target]
-        if url.startswith(_KNOWN):
-            return []
-        message = f"{reference!r} is somewhere else, and nothing is fetched: put it below $defs, and refer to it there"
-        raise GrowthError((*path, keyword), message)
+    def _targets(self, keyword: str, reference: str, path: Path) -> list[Any]:
+        if not reference.startswith("#"):
+            where = "is somewhere else, and nothing is fetched: put it below $defs, and refer to '#/$defs/...'"
+            raise GrowthError((*path, keyword), f"{reference!r} {where}")
+        name = unquote(reference[1:])
+        if keyword == "$recursiveRef" or not name:
+            return [self._schema]
+        if not name.startswith("/"):
+            # More than one can only be a mistake; which of them is meant is not ours to know.
+            return self._anchors.get(name, [])
+        target = _pointed_at(self._schema, name)
+        # What leads nowhere is told by the validator, in its own words.
+        return [] if target is None else [target]
+
+
+def _compared(schema: dict[str, Any]) -> int:
+    """The weight of what is compared with a place, and of the names that are looked for in it."""
+    properties = schema.get("properties")
+    scalars = len(properties) if isinstance(properties, dict) else 0
+    waiting = [schema[keyword] for keyword in _COMPARED if keyword in schema]
+    while waiting:
+        item = waiting.pop()
+        scalars += CONTAINER_SCALARS if isinstance(item, dict | list) else 1
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return scalars // SCALARS_PER_UNIT
 
 
 def _inner(
@@ -291,16 +320,12 @@ def _inner(
 
 
 def _pointed_at(document: Any, pointer: str) -> Any:
-    """What a JSON Pointer in a fragment names (RFC 6901, sections 4 and 6); None if there is nothing."""
-    if not pointer:
-        return document
-    if not pointer.startswith("/"):
-        return None
-    for token in unquote(pointer).split("/")[1:]:
+    """What a JSON Pointer names that is not empty (RFC 6901, section 4); None if there is nothing."""
+    for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):
             document = document.get(name)
-        elif isinstance(document, list) and name.isdecimal() and int(name) < len(document):
+        elif isinstance(document, list) and len(name) < 6 and name.isdecimal() and int(name) < len(document):
             document = document[int(name)]
         else:
             return None

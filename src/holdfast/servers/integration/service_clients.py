@@ -14,8 +14,8 @@ import httpx2
 
 from holdfast import ClientConfig, ResilientClient
 from holdfast.config import BulkheadConfig, LoggingConfig, RetryBudgetConfig, RetryConfig, TimeoutConfig
-from holdfast.servers.integration.guard import Endpoint, Guard
-from holdfast.servers.integration.guarded_transport import GuardedTransport
+from holdfast.servers.outbound.guard import Endpoint, Guard
+from holdfast.servers.outbound.guarded_transport import GuardedTransport
 
 if TYPE_CHECKING:
     import ssl

@@ -10,9 +10,8 @@ from fastapi import HTTPException
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from holdfast.servers.integration.ids import as_uuid
-from holdfast.servers.integration.listing import page_of
-from holdfast.servers.integration.problems import Problem, missing, refuse
+from holdfast.servers.integration.listing import found, page_of
+from holdfast.servers.integration.problems import Problem, refuse
 from holdfast.servers.integration.schemas import (
     Action,
     Deleted,
@@ -72,7 +71,7 @@ async def get_service(connection: AsyncConnection, service_id: str) -> Service:
     Raises:
         HTTPException: 404, there is none.
     """
-    return Service.model_validate(await _found(connection, service_id))
+    return Service.model_validate(await found(connection, services, "service", service_id))
 
 
 async def list_services(connection: AsyncConnection, *, status: Status | None, page: int, per_page: int) -> ServicePage:
@@ -91,7 +90,7 @@ async def change_service(
         HTTPException: 404, there is none; 422, there are problems; 409, the name is taken, or workflows use an action
             that it would lose.
     """
-    row = await _found(connection, service_id, lock=True)
+    row = await found(connection, services, "service", service_id, lock=True)
     refuse(problems)
     values = changes.model_dump(mode="json", exclude_unset=True)
     if "name" in values and values["name"] != row.name:
@@ -114,7 +113,7 @@ async def delete_service(connection: AsyncConnection, service_id: str) -> Delete
     Raises:
         HTTPException: 404, there is none; 409, workflows use it.
     """
-    row = await _found(connection, service_id, lock=True)
+    row = await found(connection, services, "service", service_id, lock=True)
     users = await _users(connection, row.id)
     if users:
         raise HTTPException(
@@ -122,17 +121,6 @@ async def delete_service(connection: AsyncConnection, service_id: str) -> Delete
         )
     await connection.execute(delete(services).where(services.c.id == row.id))
     return Deleted(message=f"Service deregistered: {service_id}")
-
-
-async def _found(connection: AsyncConnection, service_id: str, *, lock: bool = False) -> Row[Any]:
-    number = as_uuid(service_id)
-    found = select(services).where(services.c.id == number)
-    row = None
-    if number is not None:
-        row = (await connection.execute(found.with_for_update() if lock else found)).one_or_none()
-    if row is None:
-        raise missing("service", service_id)
-    return row
 
 
 async def _refuse_taken(connection: AsyncConnection, name: str) -> None:

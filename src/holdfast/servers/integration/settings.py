@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from holdfast.servers.outbound.settings import OutboundSettings
 
 __all__ = ["Settings"]
 
 
-class Settings(BaseSettings):
-    """Which services may be called, how, and how workflows are executed.
+class Settings(OutboundSettings):
+    """How services are called and workflows are executed; which services, see `OutboundSettings`.
 
     Attributes:
-        allow_private_addresses: whether endpoints may be at loopback, private, carrier-grade NAT and unique local
-            addresses. Without a value: unless the variable `ENVIRONMENT` is `production`. Link-local and metadata
-            addresses are never allowed.
         action_timeout: seconds for one call of an action, repetitions included, where a step has no timeout of its own.
         action_attempts: HTTP requests of one call at most.
         max_body_bytes: of a request to this server (a larger one is answered 413), and of an answer of a service.
@@ -28,17 +25,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="INTEGRATION_", frozen=True)
 
-    allow_private_addresses: bool | None = None
     action_timeout: float = Field(default=30.0, gt=0, le=3_600.0, allow_inf_nan=False)
     action_attempts: int = Field(default=5, ge=1, le=100)
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
     lease_seconds: float = Field(default=5.0, ge=1.0, le=3_600.0, allow_inf_nan=False)
     concurrency: int = Field(default=20, ge=1, le=1_000)
     retention_days: float = Field(default=30.0, gt=0, le=36_500.0, allow_inf_nan=False)
-
-    @property
-    def private_allowed(self) -> bool:
-        """`allow_private_addresses`, decided."""
-        if self.allow_private_addresses is not None:
-            return self.allow_private_addresses
-        return os.environ.get("ENVIRONMENT", "").strip().lower() != "production"

@@ -12,10 +12,8 @@ from sqlalchemy import Row, delete, insert, select, update
 
 from holdfast.servers.integration.executions.store import running
 from holdfast.servers.integration.graphs import check_path, in_order
-from holdfast.servers.integration.ids import as_uuid
-from holdfast.servers.integration.listing import page_of
-from holdfast.servers.integration.plans import Plan, PlannedStep, plan, target
-from holdfast.servers.integration.problems import Problem, missing, refuse
+from holdfast.servers.integration.listing import found, page_of
+from holdfast.servers.integration.problems import Problem, refuse
 from holdfast.servers.integration.schemas import (
     Deleted,
     NewWorkflow,
@@ -32,17 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = [
-    "Plan",
-    "PlannedStep",
-    "change_workflow",
-    "create_workflow",
-    "delete_workflow",
-    "get_workflow",
-    "list_workflows",
-    "plan",
-    "target",
-]
+__all__ = ["change_workflow", "create_workflow", "delete_workflow", "get_workflow", "list_workflows"]
 
 MOST_NAMED = 10
 """Actions that are named where there is no such one."""
@@ -68,7 +56,7 @@ async def get_workflow(connection: AsyncConnection, workflow_id: str) -> Workflo
     Raises:
         HTTPException: 404, there is none.
     """
-    return await _with_steps(connection, await _found(connection, workflow_id))
+    return await _with_steps(connection, await found(connection, workflows, "workflow", workflow_id))
 
 
 async def list_workflows(
@@ -89,7 +77,7 @@ async def change_workflow(
     Raises:
         HTTPException: 404, there is none; 422, its steps cannot be executed.
     """
-    row = await _found(connection, workflow_id, lock=True)
+    row = await found(connection, workflows, "workflow", workflow_id, lock=True)
     values = changes.model_dump(mode="json", exclude_unset=True)
     if not values:
         return await _with_steps(connection, row)
@@ -107,7 +95,7 @@ async def delete_workflow(connection: AsyncConnection, workflow_id: str) -> Dele
     Raises:
         HTTPException: 404, there is none; 409, it is being executed.
     """
-    row = await _found(connection, workflow_id, lock=True)
+    row = await found(connection, workflows, "workflow", workflow_id, lock=True)
     count = await running(connection, row.id)
     if count:
         number = "1 execution" if count == 1 else f"{count} executions"
@@ -116,17 +104,6 @@ async def delete_workflow(connection: AsyncConnection, workflow_id: str) -> Dele
         )
     await connection.execute(delete(workflows).where(workflows.c.id == row.id))
     return Deleted(message=f"Workflow deleted: {workflow_id}")
-
-
-async def _found(connection: AsyncConnection, workflow_id: str, *, lock: bool = False) -> Row[Any]:
-    number = as_uuid(workflow_id)
-    found = select(workflows).where(workflows.c.id == number)
-    row = None
-    if number is not None:
-        row = (await connection.execute(found.with_for_update() if lock else found)).one_or_none()
-    if row is None:
-        raise missing("workflow", workflow_id)
-    return row
 
 
 async def _checked(connection: AsyncConnection, steps: Sequence[Step]) -> dict[str, UUID]:

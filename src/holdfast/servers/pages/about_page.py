@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from holdfast.servers.pages.assets import PREFIX
@@ -39,7 +38,7 @@ def render(about: About) -> str:
                 "body",
                 {},
                 h("a", {"class": "skip", "href": "#main"}, "Skip to content"),
-                h("header", {"class": "top about"}, h("p", {"class": "brand"}, "Holdfast ", h("span", {}, about.version))),
+                h("header", {"class": "top about"}, _brand(about)),
                 h(
                     "main",
                     {"id": "main", "class": "about"},
@@ -53,6 +52,10 @@ def render(about: About) -> str:
             ),
         )
     )
+
+
+def _brand(about: About) -> Element:
+    return h("p", {"class": "brand"}, "Holdfast ", h("span", {}, about.version))
 
 
 def _page(about: About) -> Element | None:
@@ -74,11 +77,10 @@ def _health(health: Health) -> Element:
 
 
 def _endpoints(about: About) -> Element:
-    groups = [
-        part
-        for name, endpoints in groupby(about.endpoints, key=lambda endpoint: endpoint.group)
-        for part in _group(name, list(endpoints))
-    ]
+    by_name: dict[str, list[Endpoint]] = {}
+    for endpoint in about.endpoints:
+        by_name.setdefault(endpoint.group, []).append(endpoint)
+    groups = [part for name, endpoints in by_name.items() for part in _group(name, endpoints)]
     if not groups:
         groups = [h("p", {}, "This server does not describe its endpoints.")]
     links = None

@@ -13,7 +13,7 @@ from starlette.routing import Route
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["PREFIX", "SECURITY", "Asset", "read_assets"]
+__all__ = ["PREFIX", "SECURITY", "Asset", "read_assets", "read_page"]
 
 PREFIX = "/_page"
 """Below this are the files of all pages, on every port."""
@@ -70,6 +70,12 @@ def read_assets(package: str) -> dict[str, Asset]:
         for file in files(package).joinpath("static").iterdir()
         if file.is_file()
     }
+
+
+def read_page(package: str, folder: str) -> dict[str, Asset]:
+    """The files of a page by the paths that they are served at: below `folder`, but `index.html`, which is `/`."""
+    found = read_assets(package).items()
+    return {"/" if name == "index.html" else f"{folder}/{name}": asset for name, asset in found}
 
 
 def _asset(body: bytes, ending: str) -> Asset:

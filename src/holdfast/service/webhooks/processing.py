@@ -1,4 +1,4 @@
-"""Takes a verified event through the middleware to its handlers, and remembers it if nothing failed."""
+"""Takes a verified event through the middleware to its handlers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from holdfast.exceptions import WebhookError
 from holdfast.service.webhooks.calling import ENDED, Caller, TimeLimitError, name_of
 from holdfast.service.webhooks.event import WebhookEvent
-from holdfast.service.webhooks.replay import MemoryReplayCache, ReplayCache
 from holdfast.service.webhooks.results import HandlerResult, WebhookResult
 
 Handler: TypeAlias = Callable[[Any], Any]
@@ -23,74 +21,6 @@ Middleware: TypeAlias = Callable[[Any], Generator[WebhookEvent | None, Any] | As
 """A generator function, sync or async: it yields the event on, and gets the result."""
 
 log = logging.getLogger("holdfast.webhooks")
-
-
-class Guard:
-    """Lets every event through once, for `seconds`; 0 for as often as it comes.
-
-    `lease`: seconds after which somebody who began with an event and never ended is taken for gone.
-    """
-
-    def __init__(self, cache: ReplayCache, seconds: float, lease: float) -> None:
-        self._cache = cache
-        self._seconds = seconds
-        self._lease = lease
-        # It never waits, so it needs no thread.
-        self._quick = isinstance(cache, MemoryReplayCache)
-
-    async def enter(self, marks: Sequence[str], caller: Caller) -> None:
-        """Takes the marks of an event.
-
-        Raises:
-            WebhookError: somebody has them, or the cache cannot tell.
-        """
-        if self._seconds == 0:
-            return
-        for index, mark in enumerate(marks):
-            try:
-                claim = await self._ask(caller, self._cache.claim, mark, self._lease)
-                if claim not in ("new", "busy", "done"):
-                    raise TypeError(f"claim() of the replay cache returned {claim!r}, not 'new', 'busy' or 'done'")
-            except Exception as error:
-                log.exception("the replay cache failed, so a webhook was refused")
-                await self.give_back(marks[:index], caller)
-                raise WebhookError(
-                    f"the replay cache failed ({type(error).__name__}), so nobody knows whether this was handled"
-                    " before; it was not handled now, and can be sent again",
-                    reason="unavailable",
-                ) from None
-            if claim != "new":
-                await self.give_back(marks[:index], caller)
-                raise WebhookError(
-                    "this webhook is being handled at this moment; it can be sent again if that fails"
-                    if claim == "busy"
-                    else "this webhook was handled before; if it is another event, it needs another id or timestamp",
-                    reason="replay",
-                    in_progress=claim == "busy",
-                )
-
-    async def keep(self, marks: Sequence[str], caller: Caller) -> None:
-        """Remembers an event that was handled."""
-        if self._seconds == 0:
-            return
-        for mark in marks:
-            try:
-                await self._ask(caller, self._cache.keep, mark, self._seconds)
-            except Exception:
-                log.exception("the replay cache failed, so a webhook that was handled may be handled again")
-
-    async def give_back(self, marks: Sequence[str], caller: Caller) -> None:
-        """Forgets an event, so that it may come again."""
-        if self._seconds == 0:
-            return
-        for mark in marks:
-            try:
-                await self._ask(caller, self._cache.release, mark)
-            except Exception:
-                log.exception("the replay cache failed, so a webhook is refused for up to %g s", self._lease)
-
-    async def _ask(self, caller: Caller, method: Callable[..., Any], *args: Any) -> Any:
-        return method(*args) if self._quick else await caller.call(method, *args)
 
 
 class Processing:

@@ -13,8 +13,8 @@ from holdfast.exceptions import WebhookError
 from holdfast.service.webhooks.asgi import WebhookApp
 from holdfast.service.webhooks.calling import Caller, OnLoop, Slots
 from holdfast.service.webhooks.event import WebhookEvent
-from holdfast.service.webhooks.processing import Guard, Handler, Middleware, Processing, check_middleware, log
-from holdfast.service.webhooks.replay import MemoryReplayCache, ReplayCache
+from holdfast.service.webhooks.processing import Handler, Middleware, Processing, check_middleware, log
+from holdfast.service.webhooks.replay import Guard, MemoryReplayCache, ReplayCache
 from holdfast.service.webhooks.results import WebhookAnswer, WebhookResult, answer, answer_to, refusal
 from holdfast.service.webhooks.signatures import Body, Secret, keys_of
 from holdfast.service.webhooks.statistics import Counters, WebhookStatistics

@@ -1,14 +1,22 @@
-"""What remembers the webhooks that were handled: `ReplayCache`, and one in memory."""
+"""What remembers the webhooks that were handled: `ReplayCache`, one in memory, and `Guard`, which asks it."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from holdfast.exceptions import WebhookError
+
+if TYPE_CHECKING:
+    from holdfast.service.webhooks.calling import Caller
 
 __all__ = ["Claim", "MemoryReplayCache", "ReplayCache"]
+
+log = logging.getLogger("holdfast.webhooks")
 
 Claim: TypeAlias = Literal["new", "busy", "done"]
 """Of a mark that is claimed: nobody had it, somebody is handling the event, or it was handled."""
@@ -97,3 +105,71 @@ class MemoryReplayCache:
         entries.move_to_end(mark)
         if len(entries) > self._max_entries:
             entries.popitem(last=False)
+
+
+class Guard:
+    """Lets every event through once, for `seconds`; 0 for as often as it comes.
+
+    `lease`: seconds after which somebody who began with an event and never ended is taken for gone.
+    """
+
+    def __init__(self, cache: ReplayCache, seconds: float, lease: float) -> None:
+        self._cache = cache
+        self._seconds = seconds
+        self._lease = lease
+        # It never waits, so it needs no thread.
+        self._quick = isinstance(cache, MemoryReplayCache)
+
+    async def enter(self, marks: Sequence[str], caller: Caller) -> None:
+        """Takes the marks of an event.
+
+        Raises:
+            WebhookError: somebody has them, or the cache cannot tell.
+        """
+        if self._seconds == 0:
+            return
+        for index, mark in enumerate(marks):
+            try:
+                claim = await self._ask(caller, self._cache.claim, mark, self._lease)
+                if claim not in ("new", "busy", "done"):
+                    raise TypeError(f"claim() of the replay cache returned {claim!r}, not 'new', 'busy' or 'done'")
+            except Exception as error:
+                log.exception("the replay cache failed, so a webhook was refused")
+                await self.give_back(marks[:index], caller)
+                raise WebhookError(
+                    f"the replay cache failed ({type(error).__name__}), so nobody knows whether this was handled"
+                    " before; it was not handled now, and can be sent again",
+                    reason="unavailable",
+                ) from None
+            if claim != "new":
+                await self.give_back(marks[:index], caller)
+                raise WebhookError(
+                    "this webhook is being handled at this moment; it can be sent again if that fails"
+                    if claim == "busy"
+                    else "this webhook was handled before; if it is another event, it needs another id or timestamp",
+                    reason="replay",
+                    in_progress=claim == "busy",
+                )
+
+    async def keep(self, marks: Sequence[str], caller: Caller) -> None:
+        """Remembers an event that was handled."""
+        if self._seconds == 0:
+            return
+        for mark in marks:
+            try:
+                await self._ask(caller, self._cache.keep, mark, self._seconds)
+            except Exception:
+                log.exception("the replay cache failed, so a webhook that was handled may be handled again")
+
+    async def give_back(self, marks: Sequence[str], caller: Caller) -> None:
+        """Forgets an event, so that it may come again."""
+        if self._seconds == 0:
+            return
+        for mark in marks:
+            try:
+                await self._ask(caller, self._cache.release, mark)
+            except Exception:
+                log.exception("the replay cache failed, so a webhook is refused for up to %g s", self._lease)
+
+    async def _ask(self, caller: Caller, method: Callable[..., Any], *args: Any) -> Any:
+        return method(*args) if self._quick else await caller.call(method, *args)

@@ -14,10 +14,11 @@ from dbos import DBOS
 from fastapi import FastAPI
 from sqlalchemy import func, insert, select, text, update
 
-from holdfast.servers.integration.executions import durable, server
+from holdfast.servers.integration.executions import durable, progress, server
 from holdfast.servers.integration.executions.server import ExecutionsServer
 from holdfast.servers.integration.executions.tables import events, executions, executors, steps
-from holdfast.servers.service import ServerStartError
+from holdfast.servers.integration.executions.takeover import Takeover
+from holdfast.servers.service import ServerStartError, Storage
 from tests.support.executions import Asked, run, serving
 
 pytestmark = pytest.mark.loopback
@@ -86,7 +87,8 @@ def test_a_step_that_ends_in_the_grace_is_done_and_the_next_one_is_left(storage,
     async def main() -> None:
         async with serving(storage) as api:
             begun = (await api.execute(await api.workflow(service, "a", "b")))["id"]
-            await step_begins(api, begun, 0)
+            while not service.effects:
+                await asyncio.sleep(0.01)
             asyncio.get_running_loop().call_later(0.3, service.held.pop("a").set)
         assert [one.action for one in service.called] == ["a"]
         async with serving(storage) as api:
@@ -100,21 +102,27 @@ def test_an_execution_that_was_committed_and_not_begun_is_begun_by_the_next_serv
     async def nothing(self: object, execution_id: UUID, run: int) -> None:
         pass
 
+    # Of more than are looked at together.
+    monkeypatch.setattr("holdfast.servers.integration.executions.takeover.AT_ONCE", 2)
+
     async def main() -> None:
         with monkeypatch.context() as patched:
             patched.setattr(ExecutionsServer, "start", nothing)
             async with serving(storage) as api:
-                begun = (await api.execute(await api.workflow(service, "a")))["id"]
-                assert (await known_to_dbos()).get(f"{begun}.1") is None
+                workflow = await api.workflow(service, "a")
+                begun = [(await api.execute(workflow))["id"] for _ in range(5)]
+                assert not {f"{one}.1" for one in begun} & (await known_to_dbos()).keys()
         async with serving(storage) as api:
-            assert (await api.get(begun, wait=30))["status"] == "COMPLETED"
+            for one in begun:
+                assert (await api.get(one, wait=30))["status"] == "COMPLETED"
 
     run(main)
 
 
 def test_an_execution_that_could_not_be_begun_is_begun_by_the_sweep(tmp_path, storage, service, monkeypatch):
     monkeypatch.setattr("holdfast.servers.integration.executions.takeover.SWEEP_SECONDS", 0.1)
-    original, failed = durable.Durable.start, []
+    original = durable.Durable.start
+    failed: list[UUID] = []
 
     async def failing(self: Any, execution_id: UUID, run: int, *, queued: bool) -> None:
         if not failed:
@@ -153,6 +161,32 @@ def test_what_strayed_to_a_process_that_nobody_knows_is_gone_on_with(storage, se
     run(main)
 
 
+def test_two_processes_with_the_same_execution_do_not_both_leave_it_to_the_other(storage, service):
+    service.held["a"] = threading.Event()
+
+    async def main() -> None:
+        async with serving(storage) as api:
+            begun = (await api.execute(await api.workflow(service, "a", "b", "c")))["id"]
+            while not service.effects:
+                await asyncio.sleep(0.01)
+            now = datetime.now(UTC)
+            async with api.app.state.resources.database.writing() as connection:
+                # One that was believed dead, has done the step, and is then told by dbos that it is not its any more.
+                other = await progress.begin(connection, UUID(begun), 1, now)
+                assert other is not None
+                given = {"a": 7}
+                await progress.complete(connection, other, other.steps[0], {"a": 7}, 1, now, given, go_on=True)
+            service.held.pop("a").set()
+            found = await api.get(begun, wait=30)
+            assert (found["status"], found["steps"][0]["output"]) == ("COMPLETED", {"a": 7})
+            assert found["steps"][1]["input"] == given
+            # What was counted for the other one, too.
+            assert [step["attempts"] for step in found["steps"]] == [2, 2, 1]
+            assert [one.action for one in service.called] == ["a", "b", "c"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("status", ["MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR", "SUCCESS"])
 def test_what_dbos_has_given_up_fails_and_can_be_resumed(tmp_path, storage, service, monkeypatch, status):
     monkeypatch.setattr("holdfast.servers.integration.executions.takeover.SWEEP_SECONDS", 0.1)
@@ -187,7 +221,8 @@ def test_what_dbos_has_given_up_fails_and_can_be_resumed(tmp_path, storage, serv
 
 
 @pytest.mark.slow
-def test_one_that_ends_its_server_again_and_again_is_given_up(tmp_path, storage, service, monkeypatch):
+def test_one_that_ends_its_server_again_and_again_is_given_up(tmp_path, service, monkeypatch):
+    storage = Storage(tmp_path)
     monkeypatch.setattr(server, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr("holdfast.servers.integration.executions.takeover.SWEEP_SECONDS", 0.2)
     service.held["a"] = threading.Event()
@@ -197,11 +232,13 @@ def test_one_that_ends_its_server_again_and_again_is_given_up(tmp_path, storage,
             begun = (await api.execute(await api.workflow(service, "a")))["id"]
             await step_begins(api, begun, 0)
         ended = 0
+
+        def further(found: Any) -> bool:
+            return bool(found["steps"][0]["attempts"] > ended + 1 or found["status"] == "FAILED")
+
         while True:
             async with serving(storage, lease_seconds=1) as api:
-                found = await api.until(
-                    begun, lambda found, n=ended: found["steps"][0]["attempts"] > n + 1 or found["status"] == "FAILED"
-                )
+                found = await api.until(begun, further)
                 if found["status"] == "FAILED":
                     break
                 ended += 1
@@ -230,8 +267,6 @@ def test_a_step_that_fails_unexpectedly_fails_the_execution(tmp_path, storage, s
 
 
 def test_a_database_that_fails_for_a_while_only_takes_time(storage, service, monkeypatch, caplog):
-    from holdfast.servers.integration.executions import progress
-
     original, failures = progress.complete, [OSError("gone"), OSError("still gone")]
 
     async def failing(*args: Any, **named: Any) -> Any:
@@ -280,13 +315,50 @@ def test_what_is_too_old_is_removed_here_and_in_dbos(storage, service):
 def test_many_dead_processes_are_forgotten(storage, service):
     async def main() -> None:
         async with serving(storage, lease_seconds=1) as api:
-            long_ago = datetime.now(UTC) - timedelta(seconds=10)
-            await write(api.app, insert(executors).values([{"id": f"dead{n}", "seen_at": long_ago} for n in range(10)]))
-            await write(api.app, insert(executors).values(id="alive", seen_at=datetime.now(UTC) + timedelta(hours=1)))
+            now, hour = datetime.now(UTC), timedelta(hours=1)
+            # Whatever their clocks said.
+            said = {"long ago": now - hour, "just now": now, "later": now + hour, "stopped": None}
+            await write(api.app, insert(executors).values([{"id": one, "seen_at": at} for one, at in said.items()]))
+            await write(api.app, insert(executors).values([{"id": "slow", "seen_at": now - hour}]))
             async with asyncio.timeout(20):
-                while len(await rows(api.app, select(executors))) > 2:
+                while len(left := {row.id for row in await rows(api.app, select(executors))}) > 2:
+                    slow = update(executors).where(executors.c.id == "slow")
+                    await write(api.app, slow.values(seen_at=datetime.now(UTC) - hour))
                     await asyncio.sleep(0.05)
-            assert "alive" in {row.id for row in await rows(api.app, select(executors))}
+            assert "slow" in left
+
+    run(main)
+
+
+def test_nobody_is_believed_dead_because_the_database_was_away(storage, service, monkeypatch):
+    away = False
+    original = Takeover._beat
+
+    async def beat(self: Takeover) -> None:
+        if away:
+            raise OSError("gone")
+        await original(self)
+
+    monkeypatch.setattr(Takeover, "_beat", beat)
+
+    async def main() -> None:
+        nonlocal away
+        async with serving(storage, lease_seconds=1) as api:
+
+            async def heard(other: bool) -> datetime | None:
+                same = executors.c.id == "other" if other else executors.c.id != "other"
+                return next((row.seen_at for row in await rows(api.app, select(executors).where(same))), None)
+
+            await write(api.app, insert(executors).values(id="other", seen_at=datetime.now(UTC)))
+            away = True
+            await asyncio.sleep(1.2)
+            last, away = await heard(other=False), False
+            for _ in range(2):
+                # It looks after others as soon as it can show that it is alive.
+                while (now := await heard(other=False)) == last:
+                    await asyncio.sleep(0.01)
+                last = now
+            assert await heard(other=True)
 
     run(main)
 

@@ -5,14 +5,45 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from holdfast.servers.integration.executions import store
 from tests.support.executions import run, serving
 
 pytestmark = pytest.mark.loopback
 
 NOWHERE = "3f2b8a52-5a1c-4a0e-9a51-000000000000"
+
+
+def test_a_workflow_is_not_deleted_while_an_execution_of_it_is_created(storage, service, monkeypatch):
+    original = store.create
+    service.held["a"] = threading.Event()
+
+    async def main() -> None:
+        created, deleting = asyncio.Event(), asyncio.Event()
+
+        async def slow(*args: Any) -> Any:
+            execution = await original(*args)
+            created.set()
+            await deleting.wait()
+            # A deletion that waits for nobody would be done by then.
+            await asyncio.sleep(0.3)
+            return execution
+
+        monkeypatch.setattr(store, "create", slow)
+        async with serving(storage) as api:
+            workflow = await api.workflow(service, "a")
+            executed = asyncio.create_task(api("POST", f"/workflows/{workflow}/execute", {}))
+            await created.wait()
+            deleting.set()
+            status, answer = await api("DELETE", f"/workflows/{workflow}")
+            assert (await executed)[0] == 202
+            assert status == 409 and "1 execution" in answer["detail"], answer
+            service.held.pop("a").set()
+
+    run(main)
 
 
 def test_each_step_gets_the_input_and_what_the_steps_before_it_put_out(storage, service):
@@ -214,6 +245,8 @@ def test_an_input_that_has_grown_too_large_fails_its_step(storage, service):
             assert [step["status"] for step in found["steps"]] == ["COMPLETED", "COMPLETED", "FAILED"]
             assert "INTEGRATION_MAX_BODY_BYTES" in found["error"]["message"] and found["error"]["step"] == "s2"
             assert found["steps"][2]["attempts"] == 0 and len(service.called) == 2
+            await api.ok("POST", f"/executions/{found['id']}/resume")
+            assert (await api.get(found["id"], wait=20))["error"] == found["error"]
 
     run(main)
 
@@ -303,7 +336,7 @@ def test_what_cannot_be_done_says_why(storage, service):
                 status, told = await api(method, f"/workflows/{NOWHERE}/{path}", {} if method == "POST" else None)
                 assert (status, told["resource_type"], told["resource_id"]) == (404, "workflow", NOWHERE)
             workflow = await api.workflow(service, "a")
-            for body in (
+            wrong: tuple[dict[str, Any], ...] = (
                 {"wait": 31},
                 {"wait": -1},
                 {"wait": "1"},
@@ -311,7 +344,8 @@ def test_what_cannot_be_done_says_why(storage, service):
                 {"input_data": []},
                 {"input_data": {"a": "\x00"}},
                 {"context": 1},
-            ):
+            )
+            for body in wrong:
                 status, told = await api("POST", f"/workflows/{workflow}/execute", body)
                 assert status == 422 and told["detail"][0]["loc"][:2] == ["body", next(iter(body))], (body, told)
             for query in ("wait=31", "wait=nan", "wait=-1"):
@@ -328,7 +362,7 @@ def test_input_is_checked_before_anything_begins(storage, service):
 
     async def main() -> None:
         async with serving(storage) as api:
-            body = {
+            body: dict[str, Any] = {
                 "name": "strict",
                 "endpoint": service.url + "/keyed",
                 "actions": [{"name": "a", "input_schema": schema}],

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import threading
 import time
-from contextlib import ExitStack
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.kills import ENVIRONMENT, survive
 from tests.support.postgres import Postgres
-from tests.support.serving import Serving, serving
-from tests.support.workflows import Api, CountingService, begin_many, counting_service
+from tests.support.serving import serving
+from tests.support.workflows import Api
 
 pytestmark = [pytest.mark.loopback, pytest.mark.slow]
-
-ENVIRONMENT = {"INTEGRATION_LEASE_SECONDS": "1", "INTEGRATION_ACTION_TIMEOUT": "300"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -26,11 +23,6 @@ def options(request: pytest.FixtureRequest) -> list[str]:
         return []
     server: Postgres = request.getfixturevalue("postgres_server")
     return ["--database-url", server.emptied()]
-
-
-def kill(server: Serving) -> None:
-    server.process.send_signal(signal.SIGKILL)
-    server.process.communicate(timeout=10)
 
 
 def said(out: str) -> list[str]:
@@ -73,7 +65,7 @@ def test_those_who_wait_are_answered_when_the_server_stops(tmp_path, service):
     with serving(tmp_path, env=ENVIRONMENT) as server:
         api = Api(server)
         begun = api.execute(api.workflow("s", service.url, "a"))["id"]
-        answers: list[object] = []
+        answers: list[tuple[int, Any]] = []
         asked = [f"/executions/{begun}?wait=30", f"/executions/{begun}/events?after=99&wait=30"]
         threads = [threading.Thread(target=lambda path=path: answers.append(api("GET", path))) for path in asked]
         for thread in threads:
@@ -88,38 +80,13 @@ def test_those_who_wait_are_answered_when_the_server_stops(tmp_path, service):
 
 @pytest.mark.parametrize("deduplicates", [True, False])
 def test_executions_survive_servers_that_are_killed_over_and_over(tmp_path, options, deduplicates):
-    with counting_service(0.05) as service:
-        begun = killed_over_and_over(tmp_path, options, service, executions=40, kills=2, deduplicates=deduplicates)
-        effects = [
-            service.effects[(action, f"{one}:s{number}")] for one in begun for number, action in enumerate("abc")
-        ]
+    seen = survive(tmp_path, options, servers=2 if options else 1, executions=40, kills=2, deduplicates=deduplicates)
+    assert seen.completed == 40
     if deduplicates:
-        assert effects == [1] * 120
+        assert seen.times_done == {1: 120}
     else:
-        assert min(effects) == 1 and sum(effects) < 200
-
-
-def killed_over_and_over(
-    folder: Path, options: list[str], service: CountingService, *, executions: int, kills: int, deduplicates: bool
-) -> list[str]:
-    """Ids of executions that all ended well, although the server (in PostgreSQL: one of two) was killed so often."""
-    with ExitStack() as stack:
-        servers = [stack.enter_context(serving(folder, *options, env=ENVIRONMENT)) for _ in range(2 if options else 1)]
-        api = Api(servers[0])
-        workflow = api.workflow("s", service.url, "a", "b", "c", deduplicates=deduplicates)
-        begun = asyncio.run(begin_many(api.url, workflow, executions))
-        for number in range(1, kills + 1):
-            wanted = len(begun) * 3 * number // (kills + 2)
-            while len(service.effects) < wanted:
-                time.sleep(0.01)
-            kill(servers.pop(0))
-            servers.append(stack.enter_context(serving(folder, *options, env=ENVIRONMENT)))
-        api = Api(servers[0])
-        for one in begun:
-            found = api.ended(one)
-            assert found["status"] == "COMPLETED", found
-            assert found["result"] == {"c": 3} and [step["status"] for step in found["steps"]] == ["COMPLETED"] * 3
-        return begun
+        # A step that was under way when its server died, and nothing else, may be done once more.
+        assert min(seen.effects) == 1 and max(seen.effects) <= 3 and sum(seen.effects) <= 120 + 2 * 20
 
 
 def test_two_servers_on_one_database_see_and_cancel_each_others_executions(tmp_path, service, options):
@@ -136,10 +103,8 @@ def test_two_servers_on_one_database_see_and_cancel_each_others_executions(tmp_p
         assert one.ok("GET", f"/executions/{begun}")["status"] == "CANCELLED"
         # The request of the first is given up, so it has nothing to wait for when it stops.
         time.sleep(1.5)
-        before = time.monotonic()
         code, out = first.stop()
         assert code == 0 and "left in the middle" not in out, out
-        assert time.monotonic() - before < 3
         service.held.pop("b").set()
         other.ok("POST", f"/executions/{begun}/resume")
         found = other.ended(begun)

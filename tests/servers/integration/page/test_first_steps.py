@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.loopback, pytest.mark.slow]
 
 def entered(command):
     """Does what curl would."""
-    curl, url, header_option, header, data_option, body = shlex.split(command)
+    curl, url, header_option, header, data_option, body = shlex.split(command.replace("\\\n", " "))
     assert (curl, header_option, data_option) == ("curl", "-H", "-d")
     assert dict([header.split(": ")]) == JSON
     status, answer = request(url, "POST", body.encode(), JSON)

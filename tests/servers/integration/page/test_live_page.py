@@ -226,8 +226,16 @@ def test_names_are_text_whatever_they_are(browser, live):
     live.worker.extra = {HOSTILE: HOSTILE}
     execution = live.start(workflow, wait=10, **{HOSTILE: HOSTILE})
     with visiting(browser, live.url) as page:
-        for path in ("executions", f"executions/{execution}", "workflows", f"workflows/{workflow}", "services"):
+        paths = {
+            "executions": "Executions",
+            f"executions/{execution}": HOSTILE,
+            "workflows": "Workflows",
+            f"workflows/{workflow}": HOSTILE,
+            "services": "Services",
+        }
+        for path, title in paths.items():
             page.goto(f"/#/{path}")
+            expect(page.get_by_role("heading", level=1)).to_have_text(title)
             expect(page.locator("main").get_by_text(HOSTILE).locator("visible=true").first).to_be_visible()
             assert page.locator("img").count() == 0
         page.get_by_role("link", name=HOSTILE).click()
@@ -360,15 +368,19 @@ def test_every_view_fits_and_can_be_read(browser, live, width, scheme):
     failed = live.start(workflow, wait=10)
     running = live.start(live.workflow("Slow", "slow"))
     service = live.ask("GET", "/services?per_page=100")["items"][-1]["id"]
-    paths = ("executions", f"executions/{failed}", f"executions/{running}")
-    paths += ("workflows", f"workflows/{workflow}", "services", f"services/{service}")
+    paths = {
+        "executions": "Executions",
+        f"executions/{failed}": name,
+        "workflows": "Workflows",
+        f"workflows/{workflow}": name,
+        "services": "Services",
+        f"services/{service}": "worker",
+        f"executions/{running}": "Slow",
+    }
     with visiting(browser, live.url, width=width, scheme=scheme, still=True) as page:
-        for path in paths:
+        for path, title in paths.items():
             page.goto(f"/#/{path}")
-            expect(page.locator("main section").first).to_be_visible()
-            page.wait_for_function("document.querySelector('main h1').textContent !== 'Service Integration'")
+            expect(page.get_by_role("heading", level=1)).to_have_text(title)
             assert page.evaluate(OVERFLOW) <= 0, path
             assert page.evaluate(PALE) == [], path
-        assert page.evaluate("getComputedStyle(document.body).animationName") == "none"
-        page.goto(f"/#/executions/{running}")
         expect(page.locator(".box.running")).to_have_css("animation-name", "none")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.servers.integration import page as elements
-from holdfast.servers.pages import read_assets
+from holdfast.servers.pages import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,10 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["live_page"]
 
-FOLDER = "/_page/codegen"
-
 
 def live_page() -> Mapping[str, Asset]:
     """The files of the page, by path; itself it is at `/`."""
-    files = {"dom.js": read_assets(elements.__name__)["dom.js"], **read_assets(__package__)}
-    return {"/" if name == "index.html" else f"{FOLDER}/{name}": asset for name, asset in files.items()}
+    return read_page(__package__, "/_page/codegen")

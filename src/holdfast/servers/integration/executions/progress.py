@@ -16,6 +16,7 @@ from sqlalchemy import and_, insert, select, update
 
 from holdfast.servers.integration.executions.schemas import Status
 from holdfast.servers.integration.executions.tables import events, executions, steps
+from holdfast.servers.integration.ids import correlation_id
 from holdfast.servers.integration.plans import target
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "SupersededError",
     "begin",
     "complete",
+    "completed",
     "count_attempts",
     "fail",
     "locked",
@@ -170,7 +172,9 @@ async def begin(connection: AsyncConnection, execution_id: UUID, run: int, now: 
     first = states[current.position]
     first.status, first.input, first.again = Status.RUNNING, given, again
     first.target = await target(connection, first.service_id, first.action)
-    return Progress(execution_id, run, _correlation_id(row), row.timeout, deadline, states)
+    return Progress(
+        execution_id, run, correlation_id(row.context, None) or row.request_id, row.timeout, deadline, states
+    )
 
 
 async def complete(
@@ -180,36 +184,29 @@ async def complete(
     output: dict[str, Any],
     attempts: int,
     now: datetime,
-    following: dict[str, Any] | Failure | None,
+    following: dict[str, Any] | None,
     *,
     go_on: bool,
 ) -> Target | None:
     """A step has its output. The action of the next one.
 
-    `following` is the input of the next step, or why it can have none; None after the last. Unless `go_on`, the next
-    step does not begin in the same moment, but when somebody takes the execution over.
+    `following` is the input of the next step; None after the last. Unless `go_on`, the next step does not begin in the
+    same moment, but when somebody takes the execution over.
 
     Raises:
         SupersededError: that does not count any more.
     """
     happened: list[tuple[str, str | None, str]] = [("step.completed", step.id, _requests(attempts))]
     changes: dict[str, Any] = {}
-    after = None if following is None else progress.steps[step.position + 1]
-    if after is None:
+    if following is None:
         happened.append(("execution.completed", None, ""))
         changes = {"status": Status.COMPLETED, "result": output, "ended_at": now}
-    elif isinstance(following, Failure):
-        happened += _failed(after, following)
-        changes = _failure(after, following, now)
     elif go_on:
-        happened.append(("step.started", after.id, ""))
+        happened.append(("step.started", progress.steps[step.position + 1].id, ""))
     await _advance(connection, progress, happened, now, changes)
     await _end(connection, progress, step, attempts, now, status=Status.COMPLETED, output=output)
-    if after is not None and isinstance(following, Failure):
-        same = _step(progress.id, after.position)
-        failed = {"status": Status.FAILED, "error": following.stored(), "ended_at": now}
-        await connection.execute(update(steps).where(same).values(failed))
-    elif after is not None and isinstance(following, dict) and go_on:
+    if following is not None and go_on:
+        after = progress.steps[step.position + 1]
         await _start(connection, progress.id, after.position, following, now)
         return await target(connection, after.service_id, after.action)
     return None
@@ -226,6 +223,14 @@ async def fail(
     await _advance(connection, progress, _failed(step, failure), now, _failure(step, failure, now))
     failed = {"status": Status.FAILED, "error": failure.stored(), "definite": failure.definite}
     await _end(connection, progress, step, failure.attempts, now, **failed)
+
+
+async def completed(connection: AsyncConnection, progress: Progress, step: StepState) -> bool | None:
+    """Whether a step is completed; None if the execution is not running, or not in this run."""
+    found = select(steps.c.status).join(executions, executions.c.id == steps.c.execution_id)
+    running = executions.c.run == progress.run, executions.c.status == Status.RUNNING
+    status = (await connection.execute(found.where(_step(progress.id, step.position), *running))).scalar()
+    return None if status is None else status == Status.COMPLETED
 
 
 async def count_attempts(connection: AsyncConnection, progress: Progress, step: StepState, attempts: int) -> None:
@@ -255,7 +260,7 @@ async def _end(
     connection: AsyncConnection, progress: Progress, step: StepState, attempts: int, now: datetime, **changes: Any
 ) -> None:
     # One request was counted when it began, so that one is counted if the process dies.
-    changes.update(ended_at=now, attempts=steps.c.attempts + attempts)
+    changes.update(ended_at=now, attempts=steps.c.attempts + attempts - 1)
     running = _step(progress.id, step.position) & (steps.c.status == Status.RUNNING)
     if (await connection.execute(update(steps).where(running).values(changes))).rowcount == 0:
         # Another process, which believed this one dead, was faster.
@@ -308,10 +313,3 @@ def _failure(step: StepState, failure: Failure, now: datetime) -> dict[str, Any]
 
 def _requests(count: int) -> str:
     return "1 request" if count == 1 else f"{count} requests"
-
-
-def _correlation_id(row: Row[Any]) -> str:
-    given = (row.context or {}).get("request_id")
-    if isinstance(given, str) and 0 < len(given) <= 128 and all("!" <= letter <= "~" for letter in given):
-        return given
-    return str(row.request_id)

@@ -22,9 +22,10 @@ from holdfast.servers.integration.executions.schemas import (
     Status,
 )
 from holdfast.servers.integration.executions.server import ExecutionsServer
-from holdfast.servers.integration.ids import as_uuid
+from holdfast.servers.integration.ids import as_uuid, correlation_id
 from holdfast.servers.integration.jsonschemas import violations
-from holdfast.servers.integration.plans import plan
+from holdfast.servers.integration.listing import Page, PerPage
+from holdfast.servers.integration.plans import plan, planned_workflow
 from holdfast.servers.integration.problems import Problem, refuse
 from holdfast.servers.transactions import Once, Transactions, Unkeyed
 
@@ -39,8 +40,6 @@ router = APIRouter(prefix="/api", tags=["executions"])
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such execution."}}
 
-Page = Annotated[int, Query(ge=1, le=MAX_OFFSET // 100, description="Which page, from 1.")]
-PerPage = Annotated[int, Query(ge=1, le=100, description="How many on a page.")]
 WithStatus = Annotated[Status | None, Query(description="Only those in this status.")]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False, description="Seconds to wait.")]
 
@@ -51,9 +50,7 @@ async def _executions(request: Request) -> ExecutionsServer:
 
 async def _request_id(x_request_id: Annotated[str | None, Header()] = None) -> str:
     """The caller's, if it is one that can be passed on in a header."""
-    if x_request_id and len(x_request_id) <= 128 and all("!" <= letter <= "~" for letter in x_request_id):
-        return x_request_id
-    return get_request_id()
+    return correlation_id(None, x_request_id) or get_request_id()
 
 
 Executions = Annotated[ExecutionsServer, Depends(_executions)]
@@ -81,7 +78,7 @@ async def execute_workflow(
     created: list[UUID] = []
 
     async def create(connection: AsyncConnection) -> Execution:
-        planned = await plan(connection, workflow_id)
+        planned = await plan(connection, workflow_id, lock=True)
         if not planned.active:
             raise HTTPException(409, f"Workflow {workflow_id} is INACTIVE, and not executed")
         first = planned.steps[0]
@@ -128,7 +125,7 @@ async def list_workflow_executions(
     """List the executions of a workflow, the newest first."""
 
     async def listed(connection: AsyncConnection) -> ExecutionPage:
-        await plan(connection, workflow_id)
+        await planned_workflow(connection, workflow_id)
         return await store.list_executions(
             connection, workflow_id=workflow_id, status=status, page=page, per_page=per_page
         )

@@ -29,6 +29,7 @@ class Run:
 
     Attributes:
         interrupted: done when it is not to go on.
+        overtaken: another process was faster with a step, so what is known of the others may not be true any more.
     """
 
     def __init__(self, execution_id: UUID, run: int) -> None:
@@ -37,6 +38,7 @@ class Run:
         self.interrupted: asyncio.Future[Interruption] = asyncio.get_running_loop().create_future()
         self.task = asyncio.current_task()
         self.has_slot = False
+        self.overtaken = False
 
     def interrupt(self, why: Interruption) -> None:
         """Not to go on. What it waits for is given up."""

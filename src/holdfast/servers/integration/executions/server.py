@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select
 
-from holdfast.servers.integration.executions import store
 from holdfast.servers.integration.executions.durable import Durable
 from holdfast.servers.integration.executions.runs import Runs
 from holdfast.servers.integration.executions.steps import Steps
@@ -122,11 +121,6 @@ class ExecutionsServer:
             async with database.writing() as connection:
                 theirs = executions.c.id.in_([row.id for row in rows])
                 await connection.execute(delete(executions).where(theirs, executions.c.ended_at < oldest))
-
-    async def counts(self, database: Database) -> dict[str, int]:
-        """How many executions there are in each status."""
-        async with database.reading() as connection:
-            return await store.counts(connection)
 
 
 class _Life:

@@ -81,12 +81,9 @@ class Steps:
             asyncio.CancelledError: the server stops; the execution is left as it is, for somebody else.
         """
         async with self._runs.entered(execution_id, run) as entry:
-            going = await self._write(
-                entry, lambda connection: progress.begin(connection, execution_id, run, self._clock())
-            )
+            going = await self._begin(entry)
             if going is None:
                 return "SUPERSEDED"
-            self._watch.tell(execution_id)
             for step in going.steps:
                 # Completed ones too: what a process has done once, its successor finds under the same numbers.
                 status = await checkpoint(step.id, self.perform, entry, going, step)
@@ -96,10 +93,16 @@ class Steps:
 
     async def perform(self, entry: Run, going: Progress, step: StepState) -> str:
         """Does one step; the status it came to."""
-        if step.status == Status.COMPLETED:
-            return Status.COMPLETED.value
         if self._runs.stopping:
             raise asyncio.CancelledError("the server stops")
+        if entry.overtaken:
+            fresh = await self._begin(entry)
+            if fresh is None:
+                return Status.CANCELLED.value
+            going.steps[:] = fresh.steps
+            step = going.steps[step.position]
+        if step.status == Status.COMPLETED:
+            return Status.COMPLETED.value
         try:
             outcome = await self._outcome(entry, going, step)
             return await self._settle(entry, going, step, outcome)
@@ -124,6 +127,12 @@ class Steps:
                 message = f"the execution's timeout of {going.timeout:g} s was over before the step was done"
                 return Failure(message)
             seconds, last = min(seconds, left), left < seconds
+        size, limit = _size(step.input), self._settings.max_body_bytes
+        if size > limit:
+            return Failure(
+                f"its input, with the outputs of all steps before it, has {size} bytes, and may have {limit}"
+                " (INTEGRATION_MAX_BODY_BYTES)"
+            )
         service = step.target
         if service is None:
             message = f"service {step.service!r} has no action {step.action!r} any more, or is not registered"
@@ -155,28 +164,51 @@ class Steps:
             return Status.CANCELLED.value
         if isinstance(outcome, Failure) and step.again:
             outcome = replace(outcome, may_have_executed=True)
-        following = None if isinstance(outcome, Failure) else self._following(going, step, outcome.output)
+        following: dict[str, Any] | None = None
+        if isinstance(outcome, ActionResult) and step.position + 1 < len(going.steps):
+            following = {**(step.input or {}), **outcome.output}
         try:
             target = await self._write(entry, partial(self._record, going, step, outcome, following))
         except SupersededError:
             await self._write(entry, lambda tx: progress.count_attempts(tx, going, step, outcome.attempts))
-            return Status.CANCELLED.value
-        failed = isinstance(outcome, Failure) or isinstance(following, Failure)
-        self._watch.tell(going.id, ended=failed or following is None)
-        if failed:
+            return await self._overtaken(entry, going, step)
+        self._watch.tell(going.id, ended=following is None)
+        if isinstance(outcome, Failure):
             return Status.FAILED.value
         step.status = Status.COMPLETED
-        if isinstance(following, dict):
+        if following is not None:
             after = going.steps[step.position + 1]
             after.status, after.input, after.target = Status.RUNNING, following, target
         return Status.COMPLETED.value
+
+    async def _overtaken(self, entry: Run, going: Progress, step: StepState) -> str:
+        """What is to be said of a step whose result does not count.
+
+        If another process was faster with it, only one of the two is told by dbos to go on, and nobody knows which: it
+        may be this one.
+        """
+        async with self._database.reading() as connection:
+            done = await progress.completed(connection, going, step)
+        if done is None:
+            return Status.CANCELLED.value
+        entry.overtaken = True
+        return Status.COMPLETED.value if done else await self.perform(entry, going, step)
+
+    async def _begin(self, entry: Run) -> Progress | None:
+        entry.overtaken = False
+        begun = await self._write(
+            entry, lambda connection: progress.begin(connection, entry.execution_id, entry.run, self._clock())
+        )
+        if begun is not None:
+            self._watch.tell(entry.execution_id)
+        return begun
 
     async def _record(
         self,
         going: Progress,
         step: StepState,
         outcome: ActionResult | Failure,
-        following: dict[str, Any] | Failure | None,
+        following: dict[str, Any] | None,
         connection: AsyncConnection,
     ) -> Target | None:
         now = self._clock()
@@ -186,18 +218,6 @@ class Steps:
         go_on = not self._runs.stopping
         output, attempts = outcome.output, outcome.attempts
         return await progress.complete(connection, going, step, output, attempts, now, following, go_on=go_on)
-
-    def _following(self, going: Progress, step: StepState, output: dict[str, Any]) -> dict[str, Any] | Failure | None:
-        if step.position + 1 == len(going.steps):
-            return None
-        merged = {**(step.input or {}), **output}
-        size, limit = len(json.dumps(merged)), self._settings.max_body_bytes
-        if size > limit:
-            return Failure(
-                f"its input would have {size} bytes, all outputs before it put together; no more than {limit} are"
-                " allowed (INTEGRATION_MAX_BODY_BYTES)"
-            )
-        return merged
 
     async def _write(self, entry: Run, work: Callable[[AsyncConnection], Awaitable[ResultT]]) -> ResultT:
         """The result of a transaction. A database that fails is tried again until it does not, or the server stops.
@@ -231,3 +251,8 @@ def _of(call: asyncio.Task[ActionResult], ends: Progress | None) -> ActionResult
     if ends is not None and error.status is None:
         message = f"the execution's timeout of {ends.timeout:g} s was over: {message}"
     return Failure(message, error.status, error.may_have_executed, error.definite, error.attempts)
+
+
+def _size(value: Any) -> int:
+    """Bytes of a JSON value, in its shortest form: what fitted into a request does not grow by being looked at."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))

@@ -3,8 +3,10 @@
 Each process says again and again that it is alive. One that has not for longer than the lease is dead, and so is one
 that has been stopped, which says so: the others go on with its executions, and if there are none, the next that starts.
 
-The clocks of processes that share a database should differ by much less than the lease. One that is believed dead while
-it works loses its executions to another, and a step may be sent twice at the same time, with the same key.
+How long a process has said nothing is counted by whoever listens, on a clock that does not jump, and only while it can
+listen: a database that is away keeps everybody from being heard. One that has just started believes what was written
+down before, if the clocks agree. One that is believed dead while it works loses its executions to another, and a step
+may be sent twice at the same time, with the same key.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from holdfast.servers.integration.executions.tables import executions, executors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -65,6 +68,9 @@ class Takeover:
         self._lease = timedelta(seconds=lease)
         self._start = start
         self._id = durable.executor_id
+        # What every other one said last, and when it was first heard here.
+        self._heard: dict[str, tuple[datetime, float]] = {}
+        self._listened_at: float | None = None
 
     async def join(self) -> None:
         """This process is alive. Said before dbos knows it, so that what it has can always be found."""
@@ -94,6 +100,7 @@ class Takeover:
                     await self._sweep(over)
                     sweep_at = now() + SWEEP_SECONDS
             except (SQLAlchemyError, OSError) as error:
+                self._heard.clear()
                 logger.warning("this server cannot show that it is alive, nor look after others: %s", error)
             except Exception:
                 # Without this loop nothing would ever be taken over from here.
@@ -112,10 +119,25 @@ class Takeover:
                 await connection.execute(insert(executors).values(id=self._id, seen_at=self._clock()))
 
     async def _dead(self) -> list[Row[Any]]:
-        oldest = self._clock() - self._lease
-        gone = executors.c.seen_at.is_(None) | (executors.c.seen_at < oldest)
         async with self._database.reading() as connection:
-            return list((await connection.execute(select(executors).where(gone, executors.c.id != self._id))).all())
+            others = (await connection.execute(select(executors).where(executors.c.id != self._id))).all()
+        now, lease, before = asyncio.get_running_loop().time(), self._lease.total_seconds(), self._listened_at
+        # One that was itself stopped for a while has heard nobody.
+        listened = before is not None and now - before < lease
+        heard = {
+            row.id: known
+            if listened and (known := self._heard.get(row.id)) is not None and known[0] == row.seen_at
+            else (row.seen_at, now)
+            for row in others
+            if row.seen_at is not None
+        }
+        self._heard, self._listened_at = heard, now
+        oldest = self._clock() - self._lease
+        return [
+            row
+            for row in others
+            if row.seen_at is None or now - heard[row.id][1] >= lease or (before is None and row.seen_at < oldest)
+        ]
 
     async def _take_over(self, died: Sequence[Row[Any]]) -> None:
         await self._durable.recover([row.id for row in died])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.servers.pages import read_assets
+from holdfast.servers.pages import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["live_page"]
 
-FOLDER = "/_page/live"
-
 
 def live_page() -> Mapping[str, Asset]:
     """The files of the page, by path; itself it is at `/`."""
-    return {
-        "/" if name == "index.html" else f"{FOLDER}/{name}": asset for name, asset in read_assets(__package__).items()
-    }
+    return read_page(__package__, "/_page/live")

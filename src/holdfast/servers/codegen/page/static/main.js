@@ -1,7 +1,7 @@
 // Asks the server every second what goes on, and puts what changed into the page.
 
 import { activity, redeliver, TokenError, useToken } from "./api.js";
-import { announce, patchChildren } from "./dom.js";
+import { announce, patchChildren } from "../dom.js";
 import { deliveries, limits, runs } from "./views.js";
 
 const EVERY_MS = 1000;

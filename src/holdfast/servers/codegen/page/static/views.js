@@ -1,6 +1,6 @@
 // What the sections show of an activity, as elements.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 
 const LOOKS = { PENDING: "idle", ACTIVE: "busy", COMPLETE: "good", FAILED: "bad", CANCELLED: "warn", PAUSED: "warn" };
 const SENT_LOOKS = { pending: "busy", delivered: "good", dead: "bad" };
@@ -10,12 +10,11 @@ const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" 
 
 export function runs({ runs, runs_in_all: all }) {
   const rows = runs.map((run) =>
-    h("tr", { key: run.id },
-      h("th", { scope: "row" }, `Run ${run.id}`),
-      h("td", {}, state(run.status, LOOKS)),
-      h("td", {}, run.result ?? run.summary ?? "–", run.github_pull_requests.map(({ id, title }) => soft(`Pull request ${id}: ${title}`))),
-      h("td", {}, run.source_type),
-      h("td", {}, moment(run.created_at)),
+    row(run.id, `Run ${run.id}`,
+      cell(state(run.status, LOOKS)),
+      cell(run.result ?? run.summary ?? "–", run.github_pull_requests.map(({ id, title }) => soft(`Pull request ${id}: ${title}`))),
+      cell(run.source_type.replaceAll("_", " ")),
+      cell(moment(run.created_at)),
     ),
   );
   return [table("Agent runs", ["Run", "Status", "Outcome", "From", "Created"], rows), more(runs.length, all, "runs")];
@@ -26,12 +25,11 @@ export function limits({ limits, usage, relaxed }) {
   for (const one of usage) used.set(one.name, [...(used.get(one.name) ?? []), one]);
   const rows = limits.flatMap((limit) =>
     (used.get(limit.name) ?? [null]).map((one) =>
-      h("tr", { key: `${limit.name} ${one?.caller}` },
-        h("th", { scope: "row" }, h("code", {}, `${limit.method} ${limit.path.replace("/organizations/{org_id}", "/…")}`)),
-        h("td", {}, `${limit.quota} in ${limit.window} s`),
-        h("td", {}, one ? h("code", {}, one.caller) : "–"),
-        h("td", {}, one ? standing(limit, one) : "not used"),
-        h("td", {}, one ? `in ${one.seconds} s` : "–"),
+      row(`${limit.name} ${one?.caller}`, h("code", {}, `${limit.method} ${limit.path.replace("/organizations/{org_id}", "/…")}`),
+        cell(`${limit.quota} in ${limit.window} s`),
+        cell(one ? h("code", {}, one.caller) : "–"),
+        cell(one ? standing(limit, one) : "not used"),
+        cell(one ? `in ${one.seconds} s` : "–"),
       ),
     ),
   );
@@ -51,12 +49,11 @@ function standing(limit, one) {
 export function deliveries({ deliveries, webhooks, deliveries_by_status: counts }, { again }) {
   const urls = new Map(webhooks.map(({ id, url }) => [id, url]));
   const rows = deliveries.map((one) =>
-    h("tr", { key: one.id },
-      h("th", { scope: "row" }, `${one.event_type}`, soft(`Delivery ${one.id}`)),
-      h("td", {}, urls.get(one.webhook_id) ?? `Webhook ${one.webhook_id}`),
-      h("td", {}, state(one.status, SENT_LOOKS)),
-      h("td", {}, `${one.attempts} ${one.attempts === 1 ? "attempt" : "attempts"}`, one.last_error && soft(one.last_error), due(one)),
-      h("td", {}, one.status === "pending" ? null : button(one, again)),
+    row(one.id, [one.event_type, soft(`Delivery ${one.id}`)],
+      cell(urls.get(one.webhook_id) ?? `Webhook ${one.webhook_id}`),
+      cell(state(one.status, SENT_LOOKS)),
+      cell(`${one.attempts} ${one.attempts === 1 ? "attempt" : "attempts"}`, one.last_error && soft(one.last_error), due(one)),
+      cell(button(one, again)),
     ),
   );
   const facts = Object.entries(counts).map(([name, count]) => h("div", { key: name }, h("dt", {}, capital(name)), h("dd", {}, count)));
@@ -70,20 +67,27 @@ export function deliveries({ deliveries, webhooks, deliveries_by_status: counts 
 }
 
 function button(delivery, again) {
-  const name = `Deliver ${delivery.event_type}, delivery ${delivery.id}, again`;
-  return h("button", { type: "button", "aria-label": name, on: { click: () => again(delivery) } }, "Deliver again");
+  // It stays while it can do nothing: whoever has just pressed it is still there.
+  const idle = delivery.status === "pending";
+  const on = { click: () => idle || again(delivery) };
+  return h("button", { type: "button", "aria-label": `Deliver again: delivery ${delivery.id}`, "aria-disabled": idle && "true", on }, "Deliver again");
 }
 
 function due({ status, attempts, next_attempt_at: next }) {
   return status === "pending" && attempts ? soft("next at ", moment(next)) : null;
 }
 
+/** Roles are said again: where rows are laid out as blocks, on narrow screens, browsers forget them. */
 function table(name, columns, rows) {
-  const head = columns.map((column) => h("th", { scope: "col" }, column));
+  const head = columns.map((column) => h("th", { scope: "col", role: "columnheader" }, column));
   // What scrolls can be reached by keyboard.
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name },
-    h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+    h("table", { role: "table", "aria-label": name },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)), h("tbody", { role: "rowgroup" }, rows)));
 }
+
+const row = (key, first, ...others) => h("tr", { key, role: "row" }, h("th", { scope: "row", role: "rowheader" }, first), others);
+const cell = (...content) => h("td", { role: "cell" }, content);
 
 function state(word, looks) {
   return h("span", { class: `state ${looks[word] ?? "idle"}` }, capital(word));

@@ -1,7 +1,7 @@
 // Keeps asking while the server is away, and says so once, calmly.
 
 import { AwayError } from "./api.js";
-import { announce } from "./dom.js";
+import { announce } from "../dom.js";
 import { clock } from "./words.js";
 
 const LONGEST_MS = 10_000;

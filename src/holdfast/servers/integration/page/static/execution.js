@@ -2,7 +2,7 @@
 
 import { AwayError, get, post, query, segment } from "./api.js";
 import { attempt } from "./connection.js";
-import { announce, h } from "./dom.js";
+import { announce, h } from "../dom.js";
 import { nameOf } from "./executions.js";
 import { json } from "./json.js";
 import { graph, inOrder } from "./parts.js";
@@ -216,7 +216,7 @@ function failure({ error, status }) {
   return h(
     "div",
     { key: "failure", class: "note bad" },
-    h("p", {}, where, error.message, error.status && ` (status ${error.status})`),
+    h("p", {}, where, error.message, error.status && !error.message.includes(error.status) && ` (status ${error.status})`),
     h("p", { class: "soft" }, executed, resume),
   );
 }

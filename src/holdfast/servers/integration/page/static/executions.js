@@ -1,7 +1,7 @@
 // The list of executions.
 
 import { query, segment } from "./api.js";
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { pageOf, pager, table } from "./parts.js";
 import { welcome } from "./welcome.js";
 import { STATES, capital, ended, lasted, moment, short, state } from "./words.js";

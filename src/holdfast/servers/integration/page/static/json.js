@@ -1,6 +1,6 @@
 // Shows JSON: pretty, cut where it is long, whole on demand, as a file.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { size } from "./words.js";
 
 const CUT = 10_000;

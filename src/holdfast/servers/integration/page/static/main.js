@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { attempt, pause } from "./connection.js";
-import { h, patchChildren } from "./dom.js";
+import { h, patchChildren } from "../dom.js";
 import { execution } from "./execution.js";
 import { executions } from "./executions.js";
 import { service, services } from "./services.js";
@@ -55,8 +55,9 @@ class View {
     if (this.#painted) patchChildren(main, fresh);
     else main.replaceChildren(...fresh);
     this.#painted = true;
-    // What had the focus may be gone; without it a keyboard would start at the top of the page again.
-    if (this.#focus || (within && document.activeElement === document.body)) heading();
+    main.removeAttribute("aria-busy");
+    // What had the focus may be gone, or be no link any more; a keyboard would start at the top of the page again.
+    if (this.#focus || (within && document.activeElement.matches("body, a:not([href])"))) heading();
     if (this.#focus) scrollTo(0, 0);
     this.#focus = false;
   }
@@ -90,6 +91,7 @@ async function navigate() {
   const samePath = current?.path === path;
   const view = new View(route, { patches: samePath, focus: current !== undefined && !samePath });
   current?.view.leave();
+  main.setAttribute("aria-busy", "true");
   current = { path, query: String(route.query), view };
   for (const link of document.querySelectorAll("#sections a")) {
     if (link.hash === `#/${route.section}`) link.setAttribute("aria-current", route.id ? "true" : "page");

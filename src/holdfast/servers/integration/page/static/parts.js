@@ -1,7 +1,7 @@
 // What several views have: steps as a graph, pages of a list, tables, code to copy.
 
 import { query, segment } from "./api.js";
-import { announce, h } from "./dom.js";
+import { announce, h } from "../dom.js";
 import { count, lasted, state } from "./words.js";
 
 /** The steps from the first to the last, as `next` leads. */

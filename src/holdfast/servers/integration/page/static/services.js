@@ -1,7 +1,7 @@
 // Services: the list, and one with its actions. Their health is asked for on demand, or again and again.
 
 import { get, query, segment } from "./api.js";
-import { announce, h } from "./dom.js";
+import { announce, h } from "../dom.js";
 import { json } from "./json.js";
 import { code, link, pageOf, pager, table } from "./parts.js";
 import { welcome } from "./welcome.js";

@@ -1,7 +1,7 @@
 // The form that starts a workflow.
 
 import { AwayError, newKey, post, segment } from "./api.js";
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { locate, mistake, place } from "./locate.js";
 import { template } from "./template.js";
 

@@ -1,6 +1,6 @@
 // What a newcomer does first, with what is there already ticked off.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { code, link } from "./parts.js";
 
 const TEST_SERVER = "Test server";

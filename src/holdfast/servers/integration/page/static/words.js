@@ -1,6 +1,6 @@
 // How states, times and amounts are written.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 
 const LOOKS = { PENDING: "idle", RUNNING: "busy", COMPLETED: "good", FAILED: "bad", CANCELLED: "warn" };
 const OTHER_LOOKS = { ACTIVE: "good", INACTIVE: "idle", healthy: "good", unhealthy: "bad" };

@@ -1,7 +1,7 @@
 // Workflows: the list, and one with its steps, the form that starts it and its latest executions.
 
 import { query, segment } from "./api.js";
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { rows } from "./executions.js";
 import { json } from "./json.js";
 import { graph, inOrder, link, pageOf, pager, table } from "./parts.js";

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import httpx2
 
-from holdfast.servers.integration.addresses import Address, AddressPolicy
+from holdfast.servers.outbound.addresses import Address, AddressPolicy
 
 __all__ = ["Endpoint", "ForbiddenEndpointError", "Guard", "Resolver", "resolve"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from holdfast.servers.integration.guard import Endpoint, ForbiddenEndpointError, Guard
+from holdfast.servers.outbound.guard import Endpoint, ForbiddenEndpointError, Guard
 
 if TYPE_CHECKING:
-    from holdfast.servers.integration.addresses import Address
+    from holdfast.servers.outbound.addresses import Address
 
 __all__ = ["ATTEMPTS", "Attempts", "ForbiddenConnectionError", "GuardedTransport"]
 

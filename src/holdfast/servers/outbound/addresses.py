@@ -54,6 +54,8 @@ _ONLY_IF_PRIVATE = {
     "198.18.0.0/15": "reserved for benchmarks",
     "::1/128": "loopback",
     "fc00::/7": "unique local",
+    # How long the prefix is, and so where the IPv4 address is, is everybody's own business (RFC 8215).
+    "64:ff9b:1::/48": "NAT64 of local use",
 }
 
 _GLOBAL_IPV6 = IPv6Network("2000::/3")

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast import ClientConfig
-from holdfast.servers.integration.addresses import AddressPolicy, embedded
-from holdfast.servers.integration.guard import Endpoint, ForbiddenEndpointError, Guard
 from holdfast.servers.integration.settings import Settings
+from holdfast.servers.outbound.addresses import AddressPolicy, embedded
+from holdfast.servers.outbound.guard import Endpoint, ForbiddenEndpointError, Guard
 from tests.support.hostile import PUBLIC, Names
 
 PRODUCTION, DEVELOPMENT = AddressPolicy(private=False), AddressPolicy(private=True)
@@ -56,7 +56,10 @@ def test_public_addresses_are_allowed(address):
     assert PRODUCTION.objection(ip_address(address)) is None
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.0.1", "100.64.0.1", "::1", "fd00::1"])
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "192.168.0.1", "100.64.0.1", "::1", "fd00::1", "64:ff9b:1:7f00:0:100:808:808"],
+)
 def test_private_addresses_are_allowed_where_they_may_be(address):
     assert DEVELOPMENT.objection(ip_address(address)) is None
     assert "INTEGRATION_ALLOW_PRIVATE_ADDRESSES" in (PRODUCTION.objection(ip_address(address)) or "")
@@ -109,7 +112,7 @@ def test_a_name_that_does_not_resolve_is_judged_later():
         await Guard(PRODUCTION, never).check("http://slow.test")
         assert loop.time() - began < 30
 
-    from holdfast.servers.integration import guard
+    from holdfast.servers.outbound import guard
 
     patched = pytest.MonkeyPatch()
     patched.setattr(guard, "RESOLVE_SECONDS", 0.05)

@@ -11,9 +11,9 @@ import httpx2
 import pytest
 import trustme
 
-from holdfast.servers.integration.addresses import AddressPolicy
-from holdfast.servers.integration.guard import Endpoint, Guard
-from holdfast.servers.integration.guarded_transport import (
+from holdfast.servers.outbound.addresses import AddressPolicy
+from holdfast.servers.outbound.guard import Endpoint, Guard
+from holdfast.servers.outbound.guarded_transport import (
     ATTEMPTS,
     Attempts,
     ForbiddenConnectionError,
