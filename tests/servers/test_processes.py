@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.serving import Serving, command, environment, free_offset, request, serving
+from tests.support.serving import Serving, finished, free_offset, request, serving
 
 pytestmark = pytest.mark.loopback
 
@@ -24,14 +23,7 @@ def sessions_url(server: Serving) -> str:
 
 def refused(*arguments: str, env: dict[str, str] | None = None, code: int = 1) -> str:
     """The one line with which it does not start."""
-    done = subprocess.run(
-        command("serve", "--port-offset", str(free_offset()), *arguments),
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished("serve", "--port-offset", str(free_offset()), *arguments, env=env)
     assert (done.returncode, done.stdout) == (code, ""), done
     # That tokens are signed with a development key is warned of in any case.
     (line,) = (line for line in done.stderr.splitlines() if " WARNING holdfast.auth: " not in line)

@@ -22,7 +22,7 @@ from holdfast.service import (
 )
 from holdfast.testing import FaultTransport, Step
 
-DEADLINE = 0.3
+DEADLINE = 1.0
 HANGS = 3600.0
 
 

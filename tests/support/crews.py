@@ -93,7 +93,7 @@ def blocking(inputs: dict[str, Any]) -> str:
 async def deaf(inputs: dict[str, Any]) -> None:
     """Blocks the event loop, as no crew should."""
     write_down("deaf")
-    time.sleep(60)
+    time.sleep(600)
 
 
 async def stubborn(inputs: dict[str, Any]) -> None:
@@ -101,4 +101,4 @@ async def stubborn(inputs: dict[str, Any]) -> None:
     write_down("stubborn")
     while True:
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)

@@ -17,10 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.support import forks
+
 PORTS = (8000, 8001, 8002, 8005, 8010)
 # Ports below those that the system gives to outgoing connections, or one could be taken before the server binds it.
 OFFSETS = range(3_000, 24_000)
-PATIENCE = 30.0
+PATIENCE = 90.0
+"""Seconds that a busy machine may take for what an idle one does in one."""
+
+Process = subprocess.Popen[str] | forks.Forked
 
 
 def free_offset() -> int:
@@ -43,19 +48,44 @@ def _is_free(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Serving:
-    process: subprocess.Popen[str]
+    process: Process
     offset: int
     url: str
 
-    def stop(self, number: int = signal.SIGTERM, patience: float = 10.0) -> tuple[int, str]:
+    def stop(self, number: int = signal.SIGTERM, patience: float = PATIENCE) -> tuple[int, str]:
         """Send the signal; exit status and what was printed."""
         self.process.send_signal(number)
         out, _ = self.process.communicate(timeout=patience)
+        assert self.process.returncode is not None
         return self.process.returncode, out
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "holdfast", *arguments]
+
+
+def started(*arguments: str, env: Mapping[str, str] | None = None, apart: bool = False, fresh: bool = False) -> Process:
+    """The command, begun; standard output and error are one pipe, or two if they are wanted apart.
+
+    Args:
+        fresh: whether by an interpreter of its own, which takes seconds, as when a user starts it.
+    """
+    if forks.POSSIBLE and not fresh:
+        return forks.start(list(arguments), environment(env), apart=apart)
+    errors = subprocess.PIPE if apart else subprocess.STDOUT
+    return subprocess.Popen(command(*arguments), env=environment(env), text=True, stdout=subprocess.PIPE, stderr=errors)
+
+
+def finished(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, begun and waited for."""
+    process = started(*arguments, env=env, apart=True)
+    try:
+        out, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(command(*arguments), process.returncode, out, errors)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -78,7 +108,9 @@ def request(
 
 
 @contextmanager
-def serving(data_dir: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Serving]:
+def serving(
+    data_dir: Path, *options: str, env: Mapping[str, str] | None = None, fresh: bool = False
+) -> Iterator[Serving]:
     """The servers while the block runs. Other ports are tried if one is taken before they start."""
     for attempt in range(3):
         offset = free_offset()
@@ -92,13 +124,7 @@ def serving(data_dir: Path, *options: str, env: Mapping[str, str] | None = None)
             str(offset),
             *options,
         ]
-        process = subprocess.Popen(
-            command(*arguments),
-            env=environment(env),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        process = started(*arguments, env=env, fresh=fresh)
         try:
             url = f"http://127.0.0.1:{8000 + offset}"
             if _answers(process, url):
@@ -116,7 +142,7 @@ def serving(data_dir: Path, *options: str, env: Mapping[str, str] | None = None)
                     process.communicate()
 
 
-def _answers(process: subprocess.Popen[str], url: str) -> bool:
+def _answers(process: Process, url: str) -> bool:
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None:
         try:

@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,9 @@ import pytest
 from holdfast.auth import get_internal_token
 from tests.support.crews import DIARY
 from tests.support.postgres import Postgres
-from tests.support.serving import Serving, command, environment, free_offset, request, serving
+from tests.support.serving import PATIENCE, Serving, finished, free_offset, request, serving
 
 pytestmark = [pytest.mark.loopback, pytest.mark.slow]
-
-PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -110,14 +107,14 @@ def test_what_a_killed_server_was_executing_is_not_executed_again(data, env, dia
     with serving(data, *options, env=env) as server:
         done = execute(server, "done", "counted", number=0)
         for number in (1, 2, 3):
-            send_and_leave(server, f"k{number}", "counted", number=number, seconds=60)
+            send_and_leave(server, f"k{number}", "counted", number=number, seconds=600)
         wait_for(lambda: len(lines(diary)) == 4)
         server.process.send_signal(signal.SIGKILL)
         server.process.communicate(timeout=10)
     with serving(data, *options, env=env) as server, ThreadPoolExecutor(6) as pool:
         assert execute(server, "done", "counted", number=0) == done
         asked = [
-            pool.submit(execute, server, f"k{number}", "counted", number=number, seconds=60)
+            pool.submit(execute, server, f"k{number}", "counted", number=number, seconds=600)
             for number in (1, 2, 3)
             for _ in range(2)
         ]
@@ -133,19 +130,17 @@ def test_what_a_killed_server_was_executing_is_not_executed_again(data, env, dia
 
 def test_a_server_that_is_stopped_says_what_it_interrupted(data, env, diary):
     with serving(data, env=env) as server:
-        send_and_leave(server, "async", "counted", number=1, seconds=60)
-        send_and_leave(server, "thread", "blocking", number=2, seconds=60)
+        send_and_leave(server, "async", "counted", number=1, seconds=600)
+        send_and_leave(server, "thread", "blocking", number=2, seconds=600)
         send_and_leave(server, "short", "counted", number=3, seconds=2)
         wait_for(lambda: len(lines(diary)) == 3)
-        before = time.monotonic()
         code, out = server.stop()
         assert (code, "Traceback" in out) == (0, False), out
-        assert time.monotonic() - before < 10
         assert "2 executions are interrupted" in out
     with serving(data, env=env) as server:
         for key, crew, inputs in [
-            ("async", "counted", {"number": 1, "seconds": 60}),
-            ("thread", "blocking", {"number": 2, "seconds": 60}),
+            ("async", "counted", {"number": 1, "seconds": 600}),
+            ("thread", "blocking", {"number": 2, "seconds": 600}),
         ]:
             assert "interrupted" in execute(server, key, crew, **inputs)["error"]
         assert execute(server, "short", "counted", number=3, seconds=2)["success"] is True
@@ -170,12 +165,10 @@ def test_a_server_that_cannot_stop_is_ended_and_says_what_kept_it(data, env, dia
         with ThreadPoolExecutor(1) as pool:
             pool.submit(request, url, "POST", sent, headers("k"))
             time.sleep(0.5)
-            before = time.monotonic()
             for server in (deaf, stubborn, locked):
                 server.process.send_signal(signal.SIGTERM)
-            ends = [server.process.communicate(timeout=30)[0] for server in (deaf, stubborn, locked)]
-        # Ten seconds and what a busy machine takes.
-        assert time.monotonic() - before < 15
+            # By itself each would take ten minutes, or never stop.
+            ends = [server.process.communicate(timeout=PATIENCE)[0] for server in (deaf, stubborn, locked)]
     assert [server.process.returncode for server in (deaf, stubborn, locked)] == [1, 1, 1]
     assert "in deaf\n" in ends[0], ends[0]
     assert "what still runs: crew stubborn" in ends[1], ends[1]
@@ -211,14 +204,7 @@ def test_two_processes_on_one_database_execute_once(data, env, diary, options):
     ],
 )
 def test_what_keeps_it_from_starting_is_one_line(data, extra, says):
-    done = subprocess.run(
-        command("serve", "--port-offset", str(free_offset()), "--data-dir", str(data)),
-        env=environment(extra),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished("serve", "--port-offset", str(free_offset()), "--data-dir", str(data), env=extra)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = (line for line in done.stderr.splitlines() if " WARNING holdfast.auth: " not in line)
     assert line.startswith("holdfast serve: ") and says in line

@@ -224,9 +224,9 @@ def test_a_step_has_its_time_and_the_execution_has_its(storage, service):
             assert found["error"]["may_have_executed"] is True
             assert "the execution's timeout" not in found["error"]["message"]
             workflow = await api.workflow(service, "fast", "slow", deduplicates=False)
-            found = await api.execute(workflow, wait=20, timeout=0.5)
-            assert (found["status"], found["timeout"], found["error"]["step"]) == ("FAILED", 0.5, "s1")
-            assert "the execution's timeout of 0.5 s was over" in found["error"]["message"]
+            found = await api.execute(workflow, wait=20, timeout=4)
+            assert (found["status"], found["timeout"], found["error"]["step"]) == ("FAILED", 4, "s1")
+            assert "the execution's timeout of 4 s was over" in found["error"]["message"]
             service.held.pop("slow").set()
             # Another run has the whole time again.
             await api.ok("POST", f"/executions/{found['id']}/resume")
