@@ -42,6 +42,9 @@ POOL_TIMEOUT_SECONDS = 30.0
 LOCK_TIMEOUT_SECONDS = 10.0
 """For so long another process's lock is waited for; and, with SQLite, the writers of this one that came before."""
 
+MIGRATION_TIMEOUT_SECONDS = 60.0
+"""For so long a server that starts waits for others that start beside it, each of which looks at every migration."""
+
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
 
@@ -114,10 +117,10 @@ class Database:
         try:
             if self.dialect == "sqlite":
                 _prepare_file(str(self._url.database))
-                self._engine = self._sqlite()
-            else:
-                self._engine = self._postgresql()
+            self._engine = self._made(MIGRATION_TIMEOUT_SECONDS)
             await self._migrate()
+            await self.close()
+            self._engine = self._made(LOCK_TIMEOUT_SECONDS)
         except BaseException as error:
             await self.close()
             if isinstance(error, CommandError):
@@ -194,11 +197,14 @@ class Database:
             raise RuntimeError(f"the database {self} is not open")
         return self._engine.connect()
 
-    def _sqlite(self) -> AsyncEngine:
+    def _made(self, lock_timeout: float) -> AsyncEngine:
+        return self._sqlite(lock_timeout) if self.dialect == "sqlite" else self._postgresql(lock_timeout)
+
+    def _sqlite(self, lock_timeout: float) -> AsyncEngine:
         engine = create_async_engine(
             self._url,
             # sqlite3 begins transactions by rules of its own, and none before DDL: `_begin` does it instead.
-            connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_SECONDS},
+            connect_args={"isolation_level": None, "timeout": lock_timeout},
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_SECONDS,
@@ -218,12 +224,12 @@ class Database:
         if self._on_connect is not None:
             self._on_connect(connection)
 
-    def _postgresql(self) -> AsyncEngine:
+    def _postgresql(self, lock_timeout: float) -> AsyncEngine:
         return create_async_engine(
             self._url,
             connect_args={
                 "timeout": LOCK_TIMEOUT_SECONDS,
-                "server_settings": {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS:.0f}s", "timezone": "UTC"},
+                "server_settings": {"lock_timeout": f"{lock_timeout * 1000:.0f}ms", "timezone": "UTC"},
             },
             pool_size=POOL_SIZE,
             max_overflow=0,
@@ -234,7 +240,7 @@ class Database:
 
 def _prepare_file(path: str) -> None:
     """Make the file if it is missing, and find out whether it can be used: aiosqlite cannot fail without a mess."""
-    with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_SECONDS)) as connection:
+    with closing(sqlite3.connect(path, timeout=MIGRATION_TIMEOUT_SECONDS)) as connection:
         # Remembered by the file. Readers and a writer do not wait for each other.
         connection.execute("PRAGMA journal_mode = WAL")
 
