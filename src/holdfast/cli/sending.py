@@ -187,6 +187,7 @@ class Errand:
         return code
 
     def _send(self, timeline: Timeline) -> tuple[httpx2.Response | None, HoldfastError | None]:
+        # Not on uvloop: closing its loop waits for a name that is being looked up. For one call it gains nothing.
         with asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(_Unjoined())
             return runner.run(self._call(timeline))

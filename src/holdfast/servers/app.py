@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from holdfast import _loops
 from holdfast.servers import codegen, crews_and_sessions, flaky, integration, memory
 from holdfast.servers.faults import ADMIN_PATH, AnyRule, FaultInjection, FaultProtocol
 from holdfast.servers.pages import Pages
@@ -128,7 +129,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = print) -> Non
     """
     services = options.services()
     with _bound(options, services) as sockets:
-        asyncio.run(_serve(options, services, sockets, announce))
+        _loops.run(_serve(options, services, sockets, announce))
 
 
 def check_ports(options: ServeOptions) -> None:
@@ -250,7 +251,8 @@ def _is_local(host: str) -> bool:
 def _config(options: ServeOptions, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        loop="asyncio",
+        # The composition has chosen it.
+        loop="none",
         # The composition runs it, so that what goes wrong in it is told before anything is served.
         lifespan="off",
         http=FaultProtocol if options.faults else "httptools",

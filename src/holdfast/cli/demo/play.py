@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from holdfast import _loops
 from holdfast.cli.demo.contestants import NO_TLS
 from holdfast.cli.demo.settings import Settings
 from holdfast.cli.demo.shop import ARTICLES, ORDERS
@@ -37,7 +38,7 @@ def perform(act: Act, contestants: Sequence[Contestant], watch: Callable[[], Non
     logs = [ServerLog() for _ in contestants]
     act.tallies = {one.name: Tally(act.calls, log) for one, log in zip(contestants, logs, strict=True)}
     with Stage([act.app(log) for log in logs]) as stage:
-        asyncio.run(_play(act, list(zip(contestants, stage.urls, strict=True)), watch))
+        _loops.run(_play(act, list(zip(contestants, stage.urls, strict=True)), watch))
 
 
 async def _play(act: Act, sides: Sequence[tuple[Contestant, str]], watch: Callable[[], None]) -> None:

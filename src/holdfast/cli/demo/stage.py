@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
+from holdfast import _loops
 from holdfast.servers.faults import FaultProtocol
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Stage:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            _loops.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - raised where the servers are waited for
             self._error = error
 
@@ -98,7 +99,7 @@ def _listener() -> socket.socket:
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        loop="asyncio",
+        loop="none",  # `_run` has chosen it
         http=FaultProtocol,
         ws="none",
         lifespan="off",

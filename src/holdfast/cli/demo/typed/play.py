@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from holdfast import _loops
 
 if TYPE_CHECKING:
     from holdfast.cli.demo.screen import Screen
@@ -100,6 +101,6 @@ def play(screen: Screen, first: int, scale: float) -> Typed:
 
     try:
         with reference_servers({crews.CREW: bookings.book}) as reference:
-            return asyncio.run(acts(reference))
+            return _loops.run(acts(reference))
     except (HoldfastError, ServerStartError) as error:
         raise LeftOutError(f"{error}") from error
