@@ -279,6 +279,16 @@ def test_metrics_count_calls_by_origin_and_outcome() -> None:
     assert before.total.calls == 0
 
 
+def test_metrics_say_which_engine_sends() -> None:
+    def engine(name: str, **settings: object) -> str:
+        return ResilientClient(config(NOWHERE, engine=name, **settings)).metrics().engine
+
+    assert (engine("httpx2"), engine("native")) == ("httpx2", "native")
+    assert engine("native", http2=True) == "httpx2"
+    scripted = ResilientClient(config(NOWHERE, engine="native"), transport=FaultTransport([200]))
+    assert scripted.metrics().engine == "httpx2"
+
+
 def test_calls_that_were_stopped_here_are_counted_too() -> None:
     client = ResilientClient(config(NOWHERE), transport=FaultTransport([Step(200, delay=0.2)]))
 

@@ -244,9 +244,13 @@ class ResilientClient:
         return CacheControl(assembly.runtime, assembly.cache, lambda url: assembly.origins.target(url).path)
 
     def metrics(self) -> MetricsSnapshot:
-        """Counts, error rates and latencies of all calls so far, in all and per origin."""
+        """Counts, error rates and latencies of all calls so far, in all and per origin, and which engine sends."""
+        engine = self._engine()
         with self._assembly.runtime:
-            return self._metrics.snapshot()
+            return self._metrics.snapshot(engine)
+
+    def _engine(self) -> str:
+        return "native" if self._assembly.connections.why_not_native() is None else "httpx2"
 
     # Life
 
@@ -298,7 +302,7 @@ class ResilientClient:
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open"
-        engine = ", native engine" if self._assembly.connections.why_not_native() is None else ""
+        engine = ", native engine" if self._engine() == "native" else ""
         return f"<{type(self).__name__} {self._assembly.config.base_url} ({state}){engine}>"
 
 

@@ -98,6 +98,7 @@ def test_prometheus(service: Service, client: AsyncCodegenClient) -> None:
     assert 'codegen_bulk_items_total{result="failed"} 1\n' in text
     assert 'codegen_rate_limit_requests_per_period{limit="agent runs"} 60\n' in text
     assert 'codegen_circuit_breaker_state{state="closed"} 1\n' in text
+    assert f'codegen_client_info{{engine="{client.resilient.metrics().engine}"}} 1\n' in text
     # https://prometheus.io/docs/instrumenting/exposition_formats: one HELP and TYPE before each family's samples
     family = ""
     seen: set[str] = set()

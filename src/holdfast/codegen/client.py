@@ -275,10 +275,11 @@ class AsyncCodegenClient(CodegenEndpoints):
     def get_metrics_summary(self) -> dict[str, Any]:
         """The figures of this client since it was made, as plain dicts and lists. Secrets are masked.
 
-        ``client_config``; ``enabled_features``; ``monitoring`` with ``performance_stats`` (counts of calls, answers
-        from the cache included; ``error_rate`` in percent; ``average_response_time_ms``, ``p50``, ``p95``, ``p99`` in
-        milliseconds, waits included), unless `enable_metrics` is off; ``cache``; ``rate_limiter``; ``circuit_breaker``;
-        ``bulk_operations``; ``webhooks`` once there is a handler for them.
+        ``client_config``; ``enabled_features``; ``engine`` that sends, "native" or "httpx2"; ``monitoring`` with
+        ``performance_stats`` (counts of calls, answers from the cache included; ``error_rate`` in percent;
+        ``average_response_time_ms``, ``p50``, ``p95``, ``p99`` in milliseconds, waits included), unless
+        `enable_metrics` is off; ``cache``; ``rate_limiter``; ``circuit_breaker``; ``bulk_operations``; ``webhooks``
+        once there is a handler for them.
         """
         found = monitoring.summary(self.settings, self.resilient)
         found["bulk_operations"] = {

@@ -24,8 +24,10 @@ def summary(settings: ClientConfig, client: ResilientClient) -> dict[str, Any]:
         "client_config": settings.model_dump(mode="json"),
         "enabled_features": {feature: getattr(settings, f"enable_{feature}") for feature in _FEATURES},
     }
+    figures = client.metrics()
+    found["engine"] = figures.engine
     if settings.enable_metrics:
-        found["monitoring"] = {"performance_stats": performance(client.metrics().total)}
+        found["monitoring"] = {"performance_stats": performance(figures.total)}
     found["cache"] = cache(settings, client)
     found["rate_limiter"] = rate_limiter(settings, client)
     found["circuit_breaker"] = {"state": client.circuit_breaker.state}
@@ -118,6 +120,7 @@ def prometheus(found: dict[str, Any]) -> str:
 
 def _families(found: dict[str, Any]) -> Iterator[tuple[str, str, str, list[_Sample]]]:
     """Name, type, description and samples of each metric."""
+    yield "client_info", "gauge", "1, with the engine that sends.", [({"engine": found["engine"]}, 1)]
     if "monitoring" in found:
         stats = found["monitoring"]["performance_stats"]
         calls: list[_Sample] = [({"outcome": name}, count) for name, count in sorted(stats["outcomes"].items())]

@@ -49,10 +49,15 @@ class CallStats:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """The state of `Metrics` at one moment: all calls together, and by origin."""
+    """The state of `Metrics` at one moment: all calls together, and by origin.
+
+    Attributes:
+        engine: what sends, "native" or "httpx2". The native one leaves to httpx2 what it cannot do, call by call.
+    """
 
     total: CallStats
     origins: dict[str, CallStats]
+    engine: str = "httpx2"
 
 
 class _Series:
@@ -154,12 +159,13 @@ class Metrics:
         except KeyError:
             series.end(outcome, attempts, status)
 
-    def snapshot(self) -> MetricsSnapshot:
+    def snapshot(self, engine: str = "httpx2") -> MetricsSnapshot:
         """The numbers as they are now; what is recorded later does not change them."""
         total = _Series()
         for series in self._origins.values():
             total.add(series)
-        return MetricsSnapshot(total.stats(), {origin: series.stats() for origin, series in self._origins.items()})
+        origins = {origin: series.stats() for origin, series in self._origins.items()}
+        return MetricsSnapshot(total.stats(), origins, engine)
 
     def reset(self) -> None:
         """Forgets everything counted so far."""
