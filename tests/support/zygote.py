@@ -73,6 +73,8 @@ def become(asked: dict[str, object], output: int, errors: int) -> None:
         stream.reconfigure(line_buffering=True, write_through=True)  # type: ignore[union-attr]
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[call-overload]
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [path for path in paths if path and path not in sys.path]
     os.chdir(str(asked["folder"]))
 
 

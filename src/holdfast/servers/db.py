@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from holdfast.servers.containment import SQL_FUNCTION, sql_contains
 from holdfast.servers.service import ServerStartError, SettingsError, Storage
+from holdfast.servers.sqlite_file import prepare_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -116,7 +117,8 @@ class Database:
         self._turn = asyncio.Lock()
         try:
             if self.dialect == "sqlite":
-                _prepare_file(str(self._url.database))
+                # aiosqlite cannot fail without a mess.
+                await asyncio.to_thread(prepare_file, str(self._url.database), MIGRATION_TIMEOUT_SECONDS)
             self._engine = self._made(MIGRATION_TIMEOUT_SECONDS)
             await self._migrate()
             await self.close()
@@ -236,13 +238,6 @@ class Database:
             pool_timeout=POOL_TIMEOUT_SECONDS,
             pool_pre_ping=True,
         )
-
-
-def _prepare_file(path: str) -> None:
-    """Make the file if it is missing, and find out whether it can be used: aiosqlite cannot fail without a mess."""
-    with closing(sqlite3.connect(path, timeout=MIGRATION_TIMEOUT_SECONDS)) as connection:
-        # Remembered by the file. Readers and a writer do not wait for each other.
-        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _begin(connection: Connection) -> None:

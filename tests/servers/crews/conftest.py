@@ -6,8 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from holdfast.servers.crews import Registry, discovery, registry
 from holdfast.servers.service import Storage
 from tests.support.crews import ServedCrews, serving_crews
+
+
+@pytest.fixture(autouse=True)
+def decorated(monkeypatch) -> Registry:
+    """What is decorated in a test is forgotten after it, and what was decorated before, by the documentation say."""
+    fresh = Registry()
+    monkeypatch.setattr(registry, "DECORATED", fresh)
+    monkeypatch.setattr(discovery, "DECORATED", fresh)
+    return fresh
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.servers.crews import CrewRegistrationError, Registry, crew, discovery, registry
+from holdfast.servers.crews import CrewRegistrationError, Registry, crew, discovery
 from holdfast.servers.service import ServerStartError
 
 MODULE = '''
@@ -35,15 +35,6 @@ class Holder:
 
 no_crew = 7
 '''
-
-
-@pytest.fixture(autouse=True)
-def decorated(monkeypatch) -> Registry:
-    """What is decorated in a test is forgotten after it."""
-    fresh = Registry()
-    monkeypatch.setattr(registry, "DECORATED", fresh)
-    monkeypatch.setattr(discovery, "DECORATED", fresh)
-    return fresh
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,6 +18,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
 from holdfast.servers.service import ServerStartError
+from holdfast.servers.sqlite_file import prepare_file
 
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
@@ -217,8 +216,7 @@ def _set_up_logging() -> None:
 
 def _sqlite(path: str) -> sa.Engine:
     """An engine like dbos's own, but one with which readers and a writer do not wait for each other."""
-    with closing(sqlite3.connect(path, timeout=30)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+    prepare_file(path, 30)
     engine = sa.create_engine(sa.URL.create("sqlite", database=path))
 
     @sa.event.listens_for(engine, "connect")
