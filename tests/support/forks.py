@@ -111,7 +111,7 @@ class Zygote:
         assert pid is not None
         for _, theirs in ends:
             os.close(theirs)
-        streams = [os.fdopen(ours, encoding="utf-8") for ours, _ in ends]
+        streams = [os.fdopen(ours, encoding="utf-8", newline="") for ours, _ in ends]
         return Forked(self, pid, arguments, streams[0], streams[1] if apart else None)
 
     def status(self, pid: int) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli import main
+from tests.support import forks
 
 PATIENCE = 60
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -45,7 +46,14 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run(*arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
-    """The console script with pipes."""
+    """The command in a process with pipes. Where it reads something, it is the console script that is installed."""
+    if not stdin and forks.POSSIBLE:
+        process = forks.start(list(arguments), environment(env), apart=True)
+        try:
+            out, errors = process.communicate(PATIENCE)
+        finally:
+            process.kill()
+        return Done(process.wait(), out, errors)
     done = subprocess.run(
         [HOLDFAST, *arguments], env=environment(env), input=stdin, capture_output=True, timeout=PATIENCE, check=False
     )
