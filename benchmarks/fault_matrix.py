@@ -1,6 +1,6 @@
 """Prints the fault matrix: what comes of a request when the server misbehaves, with Holdfast and with other clients.
 
-    .venv/bin/python benchmarks/fault_matrix.py [--case NAME] [--all]
+    .venv/bin/python benchmarks/fault_matrix.py [--case NAME] [--all] [--engine native] [--alone]
 
 Real sockets on the loopback interface; "executed" is counted by the server. Takes two minutes. The exit status is
 1 if Holdfast did anything else in a cell than its documentation says; what, is listed below the table.
@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import holdfast
 from fault_columns import CALL, COLUMNS, STEP, Column
-from tests.support.fault_cases import CASES, KINDS, Case, Kind, Scene
+from tests.support.fault_cases import CASES, KINDS, NATIVE, Case, Kind, Scene
 from tests.support.fault_runs import GRACE, Settings, run
 from tests.support.faulty_peers import BOMB_SIZE, OK, SECRET, stacked_bomb
 
@@ -84,9 +84,13 @@ class Compared:
     cell: Callable[[Case, Kind], Cell]
 
 
-def ours(*, sync: bool) -> Callable[[Case, Kind], Cell]:
+def ours(engine: str, *, sync: bool) -> Callable[[Case, Kind], Cell]:
+    settings = replace(HOLDFAST, config={**HOLDFAST.config, "engine": engine})
+
     def cell(case: Case, kind: Kind) -> Cell:
-        ran = run(case, kind, sync=sync, settings=HOLDFAST)
+        if engine == "native":
+            case = replace(case, expected=NATIVE.get(case.name, case.expected))
+        ran = run(case, kind, sync=sync, settings=settings)
         if ran.complaints:
             return Cell("BUG", ran.seconds, tuple(ran.complaints))
         return Cell("ok" if ran.error is None else "error", ran.seconds)
@@ -188,21 +192,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What comes of a request when the server misbehaves.")
     parser.add_argument("--case", choices=[case.name for case in CASES], action="append", help="a row; may be repeated")
     parser.add_argument("--all", action="store_true", help="also the rows that are tested for Holdfast alone")
+    parser.add_argument("--engine", choices=["native", "httpx2"], default="httpx2", help="of Holdfast")
+    parser.add_argument("--alone", action="store_true", help="Holdfast without the others")
     arguments = parser.parse_args()
     # The peers are on this machine; a proxy of the environment is not.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
     stacked_bomb()
     cases = [case for case in CASES if case.name in (arguments.case or ()) or not (arguments.case or case.twin)]
+    name = f"Holdfast {holdfast.__version__}" + (", native" if arguments.engine == "native" else "")
     columns = [
-        Compared(f"Holdfast {holdfast.__version__}, async", ours(sync=False)),
-        Compared(f"Holdfast {holdfast.__version__}, sync", ours(sync=True)),
+        Compared(f"{name}, async", ours(arguments.engine, sync=False)),
+        Compared(f"{name}, sync", ours(arguments.engine, sync=True)),
     ]
+    peers = [] if arguments.alone else [Compared(column.title, others(column)) for column in COLUMNS]
     began = time.monotonic()
     alone: list[str] = []
     if arguments.all:
         _, alone = table([case for case in CASES if case.twin], columns)
-    lines, complaints = table(cases, [*columns, *(Compared(column.title, others(column)) for column in COLUMNS)])
+    lines, complaints = table(cases, [*columns, *peers])
     complaints += alone
     print("\n".join(lines))
     print(LEGEND)

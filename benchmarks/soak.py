@@ -65,6 +65,9 @@ CANCELLED = 0.15
 KINDS = {"get": 45, "cached": 15, "keyed": 15, "plain": 18, "stream": 4, "stream, left early": 3}
 """What is asked for, and how often."""
 
+LOST = 0.02
+"""The share of the requests that may meet a connection which the server has just closed."""
+
 _SETTLING = 3.0  # seconds in which what was closed has to be gone
 
 
@@ -342,10 +345,19 @@ def judge(running: Soak, arguments: argparse.Namespace, told: dict[str, Any]) ->
         running.wrong.append(f"the server still has {told['open'] - 1} connections")
     if told["twice"]:
         running.wrong.append(f"{told['twice']} plain POSTs were executed twice")
+    sent, received = running.client.metrics().total.attempts, sum(told["done"].values())
+    # The request of a call that was cut off may have got no further than the pool, and a few meet a connection that the
+    # server has just closed.
+    cut = running.outcomes["cancelled"] + running.outcomes["DeadlineExceededError"]
+    if received > sent:
+        running.wrong.append(f"the server was asked {received} times, {sent} requests were counted")
+    if sent - received > cut + LOST * sent:
+        running.wrong.append(f"the server was asked only {received} times, {sent} requests were counted")
     outcomes = ", ".join(f"{number} {name}" for name, number in running.outcomes.most_common())
     done = ", ".join(f"{number} {name}" for name, number in sorted(told["done"].items(), key=lambda one: -one[1]))
     print(f"\ncalls: {outcomes}")
     print(f"the server: {done}; {told['connections']} connections")
+    print(f"requests: {sent} counted here, {received} there")
     print(f"at most {running.peak} calls in flight or waiting, of {IN_FLIGHT} callers, {arguments.sync} on threads")
     print(f"longest call {running.worst:.2f} s; {running.late} more than {GRACE} s past the deadline of {DEADLINE} s,")
     print(f"beside an event loop that was itself up to {running.lag:.2f} s late at a time")

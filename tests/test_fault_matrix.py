@@ -32,17 +32,17 @@ BY_NAME = {case.name: case for case in CASES}
 def cells() -> Iterator[Any]:
     for case in CASES:
         for kind in KINDS:
-            for by in ("async", "native", "sync"):
+            for by in ("async", "native", "sync", "native-sync"):
                 yield pytest.param(case, kind, by, id=f"{case.name}, {kind}, {by}")
 
 
 @pytest.mark.parametrize(("case", "kind", "by"), list(cells()))
 def test_every_fault_is_survived_or_told(case: Case, kind: Kind, by: str) -> None:
-    engine = "native" if by == "native" else "httpx2"
-    if by == "native":
+    engine = "native" if by.startswith("native") else "httpx2"
+    if engine == "native":
         case = replace(case, expected=NATIVE.get(case.name, case.expected))
     settings = replace(FOR_TESTS, config={**FOR_TESTS.config, "engine": engine})
-    ran = run(case, kind, sync=by == "sync", settings=settings)
+    ran = run(case, kind, sync=by.endswith("sync") and by != "async", settings=settings)
     assert ran.complaints == []
 
 

@@ -1,18 +1,26 @@
-"""Both colours, the async one with each engine, and two servers on origins of their own."""
+"""Both colours with each engine, and two servers on origins of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.colours import Colour
 from tests.support.loopback import Loopback
 
+COLOURS: dict[str, dict[str, Any]] = {
+    "async": {"sync": False, "engine": "httpx2"},
+    "native": {"sync": False, "engine": "native"},
+    "sync": {"sync": True, "engine": "httpx2"},
+    "native-sync": {"sync": True, "engine": "native"},
+}
 
-@pytest.fixture(params=["async", "native", "sync"])
+
+@pytest.fixture(params=COLOURS)
 def colour(request: pytest.FixtureRequest) -> Iterator[Colour]:
-    user = Colour(sync=request.param == "sync", engine={"async": "httpx2", "native": "native"}.get(request.param))
+    user = Colour(**COLOURS[request.param])
     yield user
     user.close()
 

@@ -45,11 +45,16 @@ class Counting:
 
 def test_the_deadline_cuts_decoding(colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     server.default = answer(200, MEMBER, GZIP)
-    decoder = Counting(pause=0.05)
-    monkeypatch.setattr(content, "decoder_for", lambda coding: decoder)
+    decoders: list[Counting] = []
+
+    def decoder_for(coding: str) -> Counting:
+        decoders.append(Counting(pause=0.05))  # of the native engine, the first finds out that it is too much for it
+        return decoders[-1]
+
+    monkeypatch.setattr(content, "decoder_for", decoder_for)
     client = colour.client(server.url, max_response_bytes=None)
     error = colour.error(client.get("/x", deadline=1.0), DeadlineExceededError)
-    assert 0 < decoder.all < 16 * MIB
+    assert 0 < sum(decoder.all for decoder in decoders) < 16 * MIB
     assert error.may_have_executed
     assert client.bulkhead.in_flight == 0
 
@@ -86,8 +91,13 @@ def test_others_of_the_loop_are_served_meanwhile(
     streamed: bool, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.default = answer(200, MEMBER, GZIP)
-    decoder = Counting()
-    monkeypatch.setattr(content, "decoder_for", lambda coding: decoder)
+    decoders = [Counting()]
+
+    def decoder_for(coding: str) -> Counting:
+        decoders.append(Counting())  # of the native engine, the first finds out that it is too much for it
+        return decoders[-1]
+
+    monkeypatch.setattr(content, "decoder_for", decoder_for)
 
     async def read(client: ResilientClient) -> int:
         if not streamed:
@@ -99,9 +109,9 @@ def test_others_of_the_loop_are_served_meanwhile(
         async with ResilientClient(config(server.url, max_response_bytes=None, deadline=None)) as client:
             reading = asyncio.create_task(read(client))
             while not reading.done():
-                decoder.now = 0
+                decoders[-1].now = 0
                 await asyncio.sleep(0)
             return await reading
 
-    assert asyncio.run(main()) == decoder.all == 64 * MIB
-    assert decoder.most <= MIB
+    assert asyncio.run(main()) == decoders[-1].all == 64 * MIB
+    assert decoders[-1].most <= MIB

@@ -17,7 +17,7 @@ from tests.support.tunnels import deaf, serve_streams, silent
 from tests.support.wire import CHUNKED, Background, Received, answer, chunk, config, serve, wait_until
 from tests.support.wire_extras import Authority, authority
 
-pytestmark = pytest.mark.loopback
+pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("each_engine")]
 
 PROMPT = 3.0  # seconds; the timeouts that would end the calls otherwise are five times as long
 

@@ -22,7 +22,7 @@ from tests.support.tunnels import Peer, deaf, serve_streams, silent, socks5
 from tests.support.wire import CHUNKED, Handler, Received, answer, chunk, config, echo, serve, wait_until
 from tests.support.wire_extras import Authority, authority
 
-pytestmark = pytest.mark.loopback
+pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("each_engine")]
 
 DEADLINE = 0.25
 PROMPT = 3.0  # seconds; what is not cut takes more than ten
@@ -200,7 +200,7 @@ def test_the_deadline_is_that_of_the_whole_call() -> None:
     async def handler(request: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.1)
         status = next(answers, None)
-        await (drip(writer, b"x") if status is None else asyncio.sleep(0))
+        await (drip(writer, b"HTTP/1.1 103 -\r\n\r\n") if status is None else asyncio.sleep(0))
         writer.write(answer(status or 200))
 
     with serve(handler) as server:

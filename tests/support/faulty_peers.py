@@ -311,8 +311,8 @@ def trickled_header(talk: Talk, request: Request) -> bool:
 
 
 def endless_hints(talk: Talk, request: Request) -> bool:
-    """Sends one 103 (Early Hints) after the other."""
-    talk.trickle(repeat(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"), pause=0.005)
+    """Sends one 103 (Early Hints) after the other, for so long that a deadline passes before they are too many."""
+    talk.trickle(repeat(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"), pause=0.02)
     return False
 
 

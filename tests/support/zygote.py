@@ -81,7 +81,7 @@ def become(asked: dict[str, object], output: int, errors: int) -> None:
 if __name__ == "__main__":
     import holdfast.cli.app
     import holdfast.servers.app
-    from holdfast.cli import main as holdfast
+    from holdfast.cli import main as command
 
     # Ctrl-C is for the tests to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -89,4 +89,4 @@ if __name__ == "__main__":
     gc.freeze()
     arguments = main(socket.socket(fileno=int(sys.argv[1])))
     sys.argv[1:] = arguments
-    holdfast(arguments)
+    command(arguments)

@@ -14,6 +14,7 @@ from holdfast.core.replay import may_have_executed
 from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.headers import rate_limit, retry_after
 from holdfast.http.redirects import acted_upon
+from holdfast.http.response import NativeResponse
 
 _SLOP = 0.002  # seconds by which a timeout that was cut to the deadline may seem to end before it
 
@@ -86,10 +87,10 @@ class Classifier:
 
     def pace(self, reply: Any) -> tuple[int, float] | tuple[int, float, int, float] | None:
         """How many more requests the server will take, and for how many seconds, if it tells; see `rate_limit`."""
+        if isinstance(reply, NativeResponse) and not reply.mentions(b"limit"):
+            return None  # and its headers need not be made for that
         try:
-            # The native engine's need not make its headers for that.
-            raw = reply.raw_fields() if hasattr(reply, "raw_fields") else reply.headers.raw
-            for name, _ in raw:
+            for name, _ in reply.headers.raw:
                 if name[:1] in _LIMIT_INITIALS:
                     break
             else:

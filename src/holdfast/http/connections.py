@@ -19,7 +19,7 @@ from holdfast.config import ClientConfig
 from holdfast.http.cookies import OriginJar
 from holdfast.http.drive_async import AsyncDriver
 from holdfast.http.drive_sync import SyncDriver
-from holdfast.http.engines.base import Engine
+from holdfast.http.engines.base import Engine, SyncEngine
 from holdfast.http.engines.httpx2_engine import AsyncHttpx2Engine, SyncHttpx2Engine
 from holdfast.http.proxies import environment_proxies
 from holdfast.http.runtime import Runtime
@@ -143,7 +143,17 @@ class Connections:
 
         return AsyncHttpx2Engine(httpx2.AsyncClient(**self._own(AsyncTransport)))
 
-    def _sync_engine(self) -> SyncHttpx2Engine:
+    def _sync_engine(self) -> SyncEngine:
+        why = self.why_not_native()
+        _log.debug("engine in sync use: %s", "native" if why is None else f"httpx2 ({why})")
+        if why is not None:
+            return self._sync_httpx2_engine()
+        from holdfast.http.engines.native_sync import SyncNativeEngine
+
+        settings = self._arguments()
+        return SyncNativeEngine(settings["verify"], settings["limits"], self._jar, self._sync_httpx2_engine)
+
+    def _sync_httpx2_engine(self) -> SyncHttpx2Engine:
         client = self._http_client
         if client is not None:
             if not isinstance(client, httpx2.Client):

@@ -228,6 +228,37 @@ class _Decoding:
         return failure if response.broken is None else response.broken(failure)
 
 
+def at_once(raw: Raw, body: bytes, cap: int | None) -> bytes | None:
+    """A body that is there as a whole, decoded, if that takes no longer than one turn of an event loop may.
+
+    Args:
+        raw: the headers of its response.
+        body: as it came.
+        cap: the most bytes that it may decode to, None for any number.
+
+    Returns:
+        None if it may take longer, or is to be refused: which, `read` finds out.
+    """
+    codings = content_codings(raw)
+    if len(codings) > 1 or len(body) > _TOGETHER:
+        return None
+    decoder = decoder_for(codings[0]) if codings else None
+    if decoder is None:
+        return body
+    most = _AT_ONCE if cap is None else min(cap, _AT_ONCE)
+    pieces = []
+    try:
+        for piece in decoder.feed(body):
+            most -= len(piece)
+            if most < 0:
+                return None
+            pieces.append(piece)
+        decoder.finish()
+    except CodingError:
+        return None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def refuse_stacked(raw: Raw) -> tuple[str, ...]:
     """The content codings, of which one at most is let through.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.cookiejar
+import re
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import httpx2
 
 from holdfast.http.origins import origin_of
+
+_SENDABLE = re.compile(r"[\t\x20-\x7e]*+")
 
 
 def _nothing() -> None:
@@ -41,6 +44,13 @@ class OriginJar(http.cookiejar.CookieJar):
         if origin_of(httpx2.URL(request.full_url)) == self._own:
             super().extract_cookies(response, request)
 
+    def make_cookies(self, response: Any, request: urllib.request.Request) -> list[http.cookiejar.Cookie]:
+        """The cookies of a response that can be sent back.
+
+        Others are ignored (RFC 6265, section 4.1.1, has them in ASCII): each request would fail for them from then on.
+        """
+        return [one for one in super().make_cookies(response, request) if _is_sendable(one)]
+
     def header_for(self, url: httpx2.URL) -> bytes | None:
         """The Cookie header for a URL, if any cookie goes there."""
         if not self.filled or origin_of(url) != self._own:
@@ -48,3 +58,7 @@ class OriginJar(http.cookiejar.CookieJar):
         request = httpx2.Request("GET", url, cookies=httpx2.Cookies(self), stream=httpx2.ByteStream(b""))
         value = request.headers.get("cookie")
         return value.encode("ascii") if value else None
+
+
+def _is_sendable(cookie: http.cookiejar.Cookie) -> bool:
+    return all(_SENDABLE.fullmatch(text or "") for text in (cookie.name, cookie.value))

@@ -6,6 +6,7 @@ it took, costs as much as everything else that happens to a response.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,16 +14,22 @@ from typing import Any
 import httpx2
 
 from holdfast.core.effects import Job
-from holdfast.http.engines.h1 import Head
+from holdfast.http.engines.h1_head import Head
 
 _Raw = list[tuple[bytes, bytes]]
+_decode = json.JSONDecoder().raw_decode
 
 
 class _Read(httpx2.AsyncByteStream):
     """The stream of a response whose body was read."""
 
 
+class _ReadSync(httpx2.SyncByteStream):
+    """The same of one in sync use."""
+
+
 _READ = _Read()
+_READ_SYNC = _ReadSync()
 
 
 class NativeResponse(httpx2.Response):
@@ -63,10 +70,26 @@ class NativeResponse(httpx2.Response):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.settle().items() if name not in _NOT_PICKLED}
 
-    def raw_fields(self) -> _Raw:
-        """The headers as `httpx2.Headers.raw` has them, which is cheaper while nobody has looked at `headers`."""
+    def mentions(self, word: bytes) -> bool:
+        """Whether a word in small letters may be in the headers. False is certain, and cheaper than looking at them."""
         attributes = self.__dict__
-        return attributes["_head"].fields() if "headers" not in attributes else self.headers.raw
+        return "headers" in attributes or word in attributes["_head"].block.lower()
+
+    def json(self, **kwargs: Any) -> Any:
+        """See `httpx2.Response.json`."""
+        content = self.content
+        if not kwargs and content[:1] in _OPENING:
+            # As `json.loads` does it, but that it does not look for other encodings than UTF-8 first: in these a zero
+            # byte follows, or precedes, and that is no JSON.
+            try:
+                text = content.decode()
+                value, end = _decode(text)
+            except ValueError:
+                pass
+            else:
+                if end == len(text) or not text[end:].strip(" \t\n\r"):
+                    return value
+        return super().json(**kwargs)
 
     def hold(self, content: bytes) -> None:
         """Takes this for the body, which was read and decoded."""
@@ -77,7 +100,11 @@ class NativeResponse(httpx2.Response):
         return self._head.cookies
 
     def _make_headers(self) -> httpx2.Headers:
-        return httpx2.Headers(self._head.fields())
+        # As `Headers(...)` makes them of pairs of bytes, in a third of the time.
+        headers = _new_headers(httpx2.Headers)
+        headers._list = [(name, name.lower(), value) for name, value in self._head.fields()]  # noqa: SLF001
+        headers._encoding = "ascii" if self._head.block.isascii() else None  # noqa: SLF001
+        return headers
 
     def _make_request(self) -> httpx2.Request:
         url, headers, body, timeouts = self._sent
@@ -101,6 +128,12 @@ class NativeResponse(httpx2.Response):
         return []
 
 
+class SyncNativeResponse(NativeResponse):
+    """The same in sync use."""
+
+    stream = _READ_SYNC
+
+
 _MAKERS = {
     "headers": "_make_headers",
     "_request": "_make_request",
@@ -111,13 +144,22 @@ _MAKERS = {
 _SHARED = ("is_closed", "is_stream_consumed", "next_request", "default_encoding", "stream", "_num_bytes_downloaded")
 _OWN = frozenset({"_head", "_job", "_sent", "_network", "_times"})
 _NOT_PICKLED = frozenset({"extensions", "stream", "is_closed", "_decoder"})  # as in `httpx2.Response`
+_OPENING = (b"{", b"[")
 _new = NativeResponse.__new__
+_new_headers = httpx2.Headers.__new__
 
 
 def whole(
-    head: Head, content: bytes, job: Job, body: Any, network: Callable[[], Any], times: tuple[float, float]
+    head: Head,
+    content: bytes,
+    job: Job,
+    body: Any,
+    network: Callable[[], Any],
+    times: tuple[float, float],
+    kind: type[NativeResponse] = NativeResponse,
+    size: int | None = None,
 ) -> NativeResponse:
-    """A response whose body was read, under asyncio.
+    """A response whose body was read.
 
     Args:
         head: its head.
@@ -126,12 +168,14 @@ def whole(
         body: what was sent with it, bytes or the stream.
         network: makes its ``network_stream``.
         times: when its request began to be sent, and when it was complete, in seconds of the same clock.
+        kind: the class for its colour.
+        size: of the body as it came, in bytes, where that is not the size of `content`.
     """
-    response = _new(NativeResponse)
+    response = _new(kind)
     response.__dict__ = {
         "status_code": head.status,
         "_content": content,
-        "_num_bytes_downloaded": len(content),
+        "_num_bytes_downloaded": len(content) if size is None else size,
         "_head": head,
         "_job": job,
         "_sent": (job.url, job.headers, body, job.timeouts),
@@ -142,10 +186,15 @@ def whole(
 
 
 def streamed(
-    head: Head, stream: httpx2.AsyncByteStream, job: Job, body: Any, network: Callable[[], Any]
+    head: Head,
+    stream: httpx2.AsyncByteStream | httpx2.SyncByteStream,
+    job: Job,
+    body: Any,
+    network: Callable[[], Any],
+    kind: type[NativeResponse] = NativeResponse,
 ) -> NativeResponse:
     """A response whose body is still to come. Its stream knows the time that it took; otherwise see `whole`."""
-    response = _new(NativeResponse)
+    response = _new(kind)
     response.__dict__ = {
         "status_code": head.status,
         "is_closed": False,

@@ -9,7 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.http.engines.base import EngineError, Sent
-from holdfast.http.engines.h1 import MOST_FIELDS, MOST_INTERIM, MOST_ONE_HEAD, MOST_TRAILERS, Assembly
+from holdfast.http.engines.h1 import MOST_INTERIM, MOST_ONE_HEAD, Assembly
+from holdfast.http.engines.h1_chunks import MOST_TRAILERS
+from holdfast.http.engines.h1_head import MOST_FIELDS
 from tests.support.responses import damaged, responses
 from tests.support.smuggling import CUT_OFF, REFUSED, Shape
 

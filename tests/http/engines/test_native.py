@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ import httpx2
 import pytest
 
 from holdfast import ClientConfig, HoldfastError, ResilientClient, ServiceUnavailableError
-from holdfast.core.effects import Job
 from holdfast.http.bodies import OneShotBody
+from holdfast.http.engines import native_async
 from holdfast.http.engines.base import EngineError, Sent
 from holdfast.http.engines.native_async import AsyncNativeEngine
 from holdfast.http.engines.native_pool import Pool
-from holdfast.http.origins import Origins, Target
-from holdfast.http.requests import CallContext
 from tests.support import wire
+from tests.support.colours import Colour
 from tests.support.http2_peers import Talk, serve_http2_by
+from tests.support.jobs import Elsewhere, job
 from tests.support.loopback import Loopback, answer, raw
 from tests.support.smuggling import CUT_OFF, REFUSED, Shape
 from tests.support.wire import Received, in_loop, serve, until
@@ -32,28 +32,9 @@ from tests.support.wire_extras import Authority, authority
 
 pytestmark = pytest.mark.loopback
 
-PATIENT: dict[str, float | None] = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
-
 
 def config(url: str, **settings: Any) -> ClientConfig:
     return wire.config(url, **{"engine": "native", "retry": {"max_attempts": 1}, **settings})
-
-
-class Elsewhere:
-    """Stands where the httpx2 engine would."""
-
-    caps: frozenset[str] = frozenset()
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.closed = False
-
-    async def send(self, job: Job) -> httpx2.Response:
-        self.jobs.append(job)
-        return httpx2.Response(299)
-
-    async def aclose(self) -> None:
-        self.closed = True
 
 
 @asynccontextmanager
@@ -67,18 +48,6 @@ async def engine(**limits: Any) -> AsyncIterator[AsyncNativeEngine]:
         yield made
     finally:
         await made.aclose()
-
-
-def job(
-    url: str, *, method: str = "GET", body: Any = b"", stream: bool = False, extensions: Any = None, **more: Any
-) -> Job:
-    target: Target = Origins(url).target(url)
-    headers = [(b"Host", target.host), *more.pop("headers", [])]
-    timeouts = {**PATIENT, **more}
-    context = CallContext(target, extensions or {}, sync=False)
-    made = Job(method, target.url, headers, body, timeouts, None, target.origin, f"{method} /", "1", context)
-    made.stream = stream
-    return made
 
 
 def pool_of(made: AsyncNativeEngine) -> Pool:
@@ -120,31 +89,33 @@ def open_sockets() -> int:
 # Desynchronisation
 
 
-@pytest.mark.parametrize("shape", REFUSED, ids=lambda shape: shape.name)
-def test_what_could_be_read_in_two_ways_is_refused_and_the_next_call_is_right(shape: Shape):
-    async def main() -> None:
-        async with ResilientClient(config(server.url)) as client:
-            with pytest.raises(HoldfastError) as caught:
-                await client.post("/bad")
-            assert caught.value.may_have_executed
-            assert (await client.get("/good")).text == "right"
+@pytest.fixture(params=["async", "sync"])
+def native(request: pytest.FixtureRequest) -> Iterator[Colour]:
+    user = Colour(sync=request.param == "sync", engine="native")
+    yield user
+    user.close()
 
+
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
+
+
+@pytest.mark.parametrize("shape", REFUSED, ids=lambda shape: shape.name)
+def test_what_could_be_read_in_two_ways_is_refused_and_the_next_call_is_right(native: Colour, shape: Shape):
     with Loopback() as server:
         server.on("/bad", raw(shape.data, end="keep")).on("/good", answer(200, b"right"))
-        asyncio.run(main())
+        client = native.client(server.url, **ONCE)
+        assert native.error(client.post("/bad"), HoldfastError).may_have_executed
+        assert native(client.get("/good")).text == "right"
         assert server.connections == 2
 
 
 @pytest.mark.parametrize("shape", CUT_OFF, ids=lambda shape: shape.name)
-def test_what_follows_a_response_is_never_the_answer_to_another_request(shape: Shape):
-    async def main() -> None:
-        async with ResilientClient(config(server.url)) as client:
-            assert (await client.get("/bad")).content == shape.body
-            assert (await client.get("/good")).text == "right"
-
+def test_what_follows_a_response_is_never_the_answer_to_another_request(native: Colour, shape: Shape):
     with Loopback() as server:
         server.on("/bad", raw(shape.data, end="keep")).on("/good", answer(200, b"right"))
-        asyncio.run(main())
+        client = native.client(server.url, **ONCE)
+        assert native(client.get("/bad")).content == shape.body
+        assert native(client.get("/good")).text == "right"
         assert server.connections == 2
 
 
@@ -274,7 +245,7 @@ async def test_at_whatever_step_it_is_cancelled_nothing_is_left() -> None:
                 pool = pool_of(made) if made._pool else None
                 if pool is not None:
                     assert pool._opening == 0 and not pool._waiters
-                    assert all(one._assembly is None for one in pool._connections)
+                    assert all(one.assembly is None for one in pool._connections)
             response = await made.send(job(f"{server.url}/"))
             assert response.text == "x" * 20
         await until(lambda: not server.open_connections)
@@ -298,10 +269,11 @@ async def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
 @in_loop
 async def test_nothing_is_sent_on_a_connection_to_a_name_that_is_not_there() -> None:
     async with engine() as made:
-        with pytest.raises(EngineError) as caught:
-            await made.send(job("http://no-such-host.invalid/"))
-        assert (caught.value.sent, caught.value.phase) == (Sent.NO, "connect")
-        assert isinstance(caught.value.cause, httpx2.ConnectError)
+        for host in ("no-such-host.invalid", f"{'x' * 70}.invalid"):
+            with pytest.raises(EngineError) as caught:
+                await made.send(job(f"http://{host}/"))
+            assert (caught.value.sent, caught.value.phase) == (Sent.NO, "connect")
+            assert isinstance(caught.value.cause, httpx2.ConnectError)
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         with pytest.raises(EngineError) as caught:
@@ -505,29 +477,34 @@ async def test_who_does_not_read_is_not_sent_more_than_a_little() -> None:
 
 
 @in_loop
-async def test_a_body_waits_until_the_server_wants_it() -> None:
+async def test_a_body_waits_until_the_server_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
     arrived: list[bytes] = []
 
     async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         arrived.append(head)
         if b"PUT /no" in head:
-            writer.write(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
+            writer.write(b"HTTP/1.1 417 No\r\nContent-Length: 3\r\n\r\n")
+            await asyncio.sleep(0.4)
+            writer.write(b"no!")
         else:
             assert not reader._buffer  # type: ignore[attr-defined]
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             arrived.append(await reader.readexactly(3))
             writer.write(wire.answer(200, "ok", {"Connection": "close"}))
         await writer.drain()
-        assert await reader.read() == b""
+        arrived.append(await reader.read())
 
     expecting = {"Expect": "100-continue"}
     async with listening(asked) as url, ResilientClient(config(url)) as client:
         assert (await client.put("/yes", content=b"abc", headers=expecting)).text == "ok"
         assert arrived[1] == b"abc"
+        monkeypatch.setattr(native_async, "PATIENCE", 0.2)
         with pytest.raises(HoldfastError) as caught:
             await client.put("/no", content=b"abc", headers=expecting)
-        assert caught.value.status_code == 417
+        assert caught.value.status_code == 417 and caught.value.response is not None
+        assert caught.value.response.text == "no!"
+        await until(lambda: arrived[-1] == b"" and len(arrived) == 5)
 
 
 @in_loop
@@ -686,8 +663,8 @@ def test_what_is_known_of_origins_is_bounded():
     async def main() -> None:
         async with engine() as made:
             for number in range(3000):
-                made._look(job(f"http://host-{number}.example/"))
-            assert len(made._known) <= 1024
+                made._heads.of(job(f"http://host-{number}.example/"))
+            assert len(made._heads._known) <= 1024
             assert len(pool_of(made)._origins) <= 1024
 
     asyncio.run(main())

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from holdfast import ResilientClient
-from holdfast.http.response import NativeResponse
+from holdfast.http.response import NativeResponse, SyncNativeResponse
 from tests.support.colours import config
 from tests.support.loopback import Answer, Loopback, answer, chunked, json_answer, raw, redirect
 
@@ -24,6 +24,18 @@ ANSWERS = {
     "latin": answer(200, b"gr\xfc\xdf", ("Content-Type", "text/plain; charset=iso-8859-1")),
     "unknown charset": answer(200, b"abc", ("Content-Type", "text/plain; charset=nonsense")),
     "json": json_answer(200, '{"a": [1, 2.5, null, "x"]}'),
+    "json of each kind": answer(200, b'[true, {"a": "\xc3\xbc\\u00fc", "b": -1e3, "c": [], "d": NaN}]'),
+    "json and space": answer(200, b'{"a": 1}\r\n\t '),
+    "json and other space": answer(200, b'{"a": 1}\x0b'),
+    "json and more": answer(200, b'{"a": 1} {"b": 2}'),
+    "json of text": answer(200, b'  "abc"'),
+    "json cut off": answer(200, b'{"a": [1, 2'),
+    "json after a mark": answer(200, b'\xef\xbb\xbf{"a": 1}'),
+    "json in UTF-16": answer(200, '{"a": "\u20ac"}'.encode("utf-16-le")),
+    "json in UTF-32": answer(200, '["\u20ac"]'.encode("utf-32-be")),
+    "json of half a character": answer(200, b'["\xed\xa0\x80"]'),
+    "json in Latin-1": answer(200, b'{"a": "gr\xfc\xdf"}'),
+    "fields in Latin-1": answer(200, b"", ("X-One", "gr\xfc\xdf"), ("X-Two", "a")),
     "no content": Answer((b"HTTP/1.1 204 No Content\r\n\r\n",)),
     "not modified": Answer((b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nContent-Length: 12\r\n\r\n',)),
     "empty": answer(200, b""),
@@ -44,6 +56,7 @@ ANSWERS = {
     "gzip": answer(200, gzip.compress(b"abc" * 100), ("Content-Encoding", "gzip"), ("Content-Type", "text/plain")),
     "identity": answer(200, b"abc", ("Content-Encoding", "identity")),
 }
+SYNC = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
 _CHANGES = frozenset({"elapsed", "stream", "extensions", "request", "next_request", "history", "num_bytes_downloaded"})
 
 
@@ -54,10 +67,11 @@ def _tried(action: Callable[[], Any]) -> Any:
     except Exception as error:
         return type(error), str(error)
     if isinstance(value, httpx2.Headers):
-        return value.raw
+        return value.raw, value.encoding, dict(value)
     if isinstance(value, httpx2.Cookies):
         return sorted((one.name, one.value, one.path) for one in value.jar)
-    return value
+    # NaN is not even equal to itself.
+    return repr(value) if isinstance(value, list) else value
 
 
 def _public(response: httpx2.Response) -> dict[str, Any]:
@@ -96,7 +110,20 @@ async def _async_public(response: httpx2.Response) -> dict[str, Any]:
     return found
 
 
-def _theirs_and_ours(reply: Answer, *, method: str = "GET") -> tuple[httpx2.Response, httpx2.Response]:
+def _theirs_and_ours(
+    reply: Answer, *, method: str = "GET", sync: bool = False
+) -> tuple[httpx2.Response, httpx2.Response]:
+    def on_a_thread(server: Loopback) -> tuple[httpx2.Response, httpx2.Response]:
+        settings = config(server.url, engine="native", follow_redirects=False, retry={"max_attempts": 1})
+        with httpx2.Client(base_url=server.url, trust_env=False) as bare, ResilientClient(settings) as client:
+            theirs = bare.request(method, "/x?y=z", headers={"X-One": "1"})
+            try:
+                ours = client.request(method, "/x?y=z", headers={"X-One": "1"}).result()
+            except httpx2.HTTPStatusError as error:
+                ours = error.response
+            assert ours.is_error or isinstance(ours, SyncNativeResponse)
+            return theirs, ours
+
     async def main(server: Loopback) -> tuple[httpx2.Response, httpx2.Response]:
         settings = config(server.url, engine="native", follow_redirects=False, retry={"max_attempts": 1})
         async with (
@@ -109,7 +136,7 @@ def _theirs_and_ours(reply: Answer, *, method: str = "GET") -> tuple[httpx2.Resp
             return theirs, ours
 
     with Loopback(default=reply) as server:
-        return asyncio.run(main(server))
+        return on_a_thread(server) if sync else asyncio.run(main(server))
 
 
 async def _reply(client: ResilientClient, method: str) -> httpx2.Response:
@@ -120,9 +147,10 @@ async def _reply(client: ResilientClient, method: str) -> httpx2.Response:
         return error.response
 
 
+@SYNC
 @pytest.mark.parametrize("name", ANSWERS)
-def test_whatever_is_looked_at_it_is_the_same(name: str):
-    theirs, ours = _theirs_and_ours(ANSWERS[name])
+def test_whatever_is_looked_at_it_is_the_same(name: str, sync: bool):
+    theirs, ours = _theirs_and_ours(ANSWERS[name], sync=sync)
     assert _public(ours) == _public(theirs)
     assert ours.num_bytes_downloaded == theirs.num_bytes_downloaded or name == "gzip"
     assert timedelta() < ours.elapsed < timedelta(seconds=30)
@@ -139,14 +167,17 @@ def test_whatever_is_looked_at_it_is_the_same(name: str):
     assert ours.url == ours.request.url and ours.request is ours.request
 
 
-def test_the_answer_to_a_head_too():
-    theirs, ours = _theirs_and_ours(Answer((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",)), method="HEAD")
+@SYNC
+def test_the_answer_to_a_head_too(sync: bool):
+    only_a_head = Answer((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",))
+    theirs, ours = _theirs_and_ours(only_a_head, method="HEAD", sync=sync)
     assert _public(ours) == _public(theirs)
 
 
+@SYNC
 @pytest.mark.parametrize("name", ["json", "missing", "chunks", "no content"])
-def test_a_pickle_and_a_copy_hold_everything(name: str):
-    theirs, ours = _theirs_and_ours(ANSWERS[name])
+def test_a_pickle_and_a_copy_hold_everything(name: str, sync: bool):
+    theirs, ours = _theirs_and_ours(ANSWERS[name], sync=sync)
     for made in (pickle.loads(pickle.dumps(ours)), copy.copy(ours)):
         expected = pickle.loads(pickle.dumps(theirs))
         assert isinstance(made, httpx2.Response)
@@ -160,7 +191,7 @@ def test_what_was_changed_stays_changed():
     _, ours = _theirs_and_ours(ANSWERS["json"])
     assert isinstance(ours, NativeResponse)
     ours.headers["X-New"] = "1"
-    assert ours.headers["x-new"] == "1" and (b"X-New", b"1") in ours.raw_fields()
+    assert ours.headers["x-new"] == "1" and (b"X-New", b"1") in ours.headers.raw
     ours.extensions["mine"] = 1
     assert ours.extensions["mine"] == 1
     ours.history.append(ours)
@@ -202,6 +233,26 @@ def test_the_connection_can_be_looked_at():
         asyncio.run(main(server))
 
 
+def test_a_stream_read_on_a_thread_behaves_the_same():
+    def seen(stream: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        with stream as response:
+            found["before"] = [response.is_closed, response.is_stream_consumed, response.headers.raw, repr(response)]
+            found["content"] = _tried(lambda: response.content)
+            found["elapsed"] = _tried(lambda: response.elapsed)
+            found["body"] = b"".join(response.iter_raw())
+            found["after"] = [response.is_closed, response.is_stream_consumed, response.num_bytes_downloaded]
+            found["again"] = _tried(response.read)
+        assert response.elapsed > timedelta()
+        return found
+
+    for reply in (ANSWERS["chunks"], ANSWERS["old"], ANSWERS["text"]):
+        with Loopback(default=reply) as server:
+            settings = config(server.url, engine="native")
+            with httpx2.Client(base_url=server.url, trust_env=False) as bare, ResilientClient(settings) as client:
+                assert seen(client.stream("GET", "/x")) == seen(bare.stream("GET", "/x"))
+
+
 def test_a_stream_behaves_the_same():
     async def seen(stream: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -230,3 +281,27 @@ def test_a_stream_behaves_the_same():
     for reply in (ANSWERS["chunks"], ANSWERS["old"], ANSWERS["text"]):
         with Loopback(default=reply) as server:
             asyncio.run(main(server))
+
+
+PACES = {
+    "structured": [("RateLimit", '"default";r=0;t=30')],
+    "in capitals": [("X-RATELIMIT-REMAINING", "0"), ("X-RATELIMIT-RESET", "30")],
+    "with two hyphens": [("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "30")],
+}
+
+
+@SYNC
+@pytest.mark.parametrize("name", PACES)
+def test_the_pace_that_a_server_asks_for_is_heard(name: str, sync: bool):
+    async def main(client: ResilientClient) -> None:
+        async with client:
+            await client.get("/x")
+
+    with Loopback(default=answer(200, b"", *PACES[name])) as server:
+        client = ResilientClient(config(server.url, engine="native"))
+        if sync:
+            with client:
+                client.get("/x").result()
+        else:
+            asyncio.run(main(client))
+        assert 29.0 < client.rate_limiter.retry_after <= 30.0

@@ -10,42 +10,20 @@ import socket
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import chain, zip_longest
-from typing import Any, NamedTuple
 
-HEAD_START = 0.25
-"""Seconds that an address has before the next one is tried beside it (RFC 8305, section 5)."""
-
-
-class Address(NamedTuple):
-    """Where to connect to."""
-
-    family: int
-    place: Any
+from holdfast.http.engines.addresses import HEAD_START, Address, in_turns, literal, none_answered
 
 
 async def resolved(host: str, port: int) -> list[Address]:
-    """The addresses of a host, their families in turns, beginning with that of the system's first choice.
+    """The addresses of a host, in the order in which they are to be tried.
 
     Raises:
         OSError: there is no such name.
     """
-    try:
-        # An address needs no look-up, which would take a thread.
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(Address(family, place) for family, _, _, _, place in found))
-    if not addresses:
-        raise OSError(f"the name {host} has no address")
-    return _in_turns(addresses)
-
-
-def _in_turns(addresses: list[Address]) -> list[Address]:
-    first = [one for one in addresses if one.family == addresses[0].family]
-    rest = [one for one in addresses if one.family != addresses[0].family]
-    return [one for one in chain.from_iterable(zip_longest(first, rest)) if one is not None]
+    found = literal(host, port)
+    if found is None:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return in_turns(host, found)
 
 
 async def dialed(host: str, port: int, local_address: str | None = None) -> socket.socket:
@@ -97,7 +75,7 @@ async def _first(addresses: Iterable[Address], local_address: str | None) -> soc
         for attempt in trying:
             attempt.cancel()
             attempt.add_done_callback(_close)
-    raise OSError(f"no address took the connection: {'; '.join(dict.fromkeys(failures))}")
+    raise none_answered(failures)
 
 
 def _close(attempt: asyncio.Task[socket.socket]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import httpx2
+
 from holdfast.http.engines.base import EngineError, Sent
 
 CHUNKED = -1
@@ -194,3 +196,39 @@ def chunk(data: bytes) -> bytes:
 
 
 LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Framing:
+    """The body of one request, sent piece by piece: in chunks, or exactly as long as its head said.
+
+    Args:
+        length: as `RequestHead.length` has it.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def piece(self, data: bytes) -> bytes:
+        """What goes out for a piece of the body; nothing for an empty one.
+
+        Raises:
+            httpx2.LocalProtocolError: that is more than the head said.
+        """
+        if self._left == CHUNKED:
+            return chunk(data)
+        if len(data) > self._left:
+            raise httpx2.LocalProtocolError("the body is longer than its Content-Length")
+        self._left -= len(data)
+        return data
+
+    def end(self) -> bytes:
+        """What goes out behind the last piece.
+
+        Raises:
+            httpx2.LocalProtocolError: the head said that there was more.
+        """
+        if self._left > 0:
+            raise httpx2.LocalProtocolError("the body is shorter than its Content-Length")
+        return LAST_CHUNK if self._left == CHUNKED else b""

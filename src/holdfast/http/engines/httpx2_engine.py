@@ -162,13 +162,19 @@ _ASYNC_REQUEST, _SYNC_REQUEST = (
     one.request if _theirs(one.request) else None for one in (httpx2.AsyncClient, httpx2.Client)
 )
 
-_ASYNC_SEND = httpx2.AsyncClient.send
+_ASYNC_SEND, _SYNC_SEND = httpx2.AsyncClient.send, httpx2.Client.send
 
 
 def is_unreplaced() -> bool:
     """Whether nobody has put anything in the place of what the async clients of httpx2 send by."""
     client = httpx2.AsyncClient
     return client.request is _ASYNC_REQUEST and client.send is _ASYNC_SEND
+
+
+def is_unreplaced_sync() -> bool:
+    """As `is_unreplaced`, for its sync clients."""
+    client = httpx2.Client
+    return client.request is _SYNC_REQUEST and client.send is _SYNC_SEND
 
 
 class AsyncHttpx2Engine:

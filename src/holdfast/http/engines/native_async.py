@@ -11,32 +11,15 @@ from typing import Any
 import httpx2
 
 from holdfast.core.effects import Job
-from holdfast.http.bodies import BodySpent
 from holdfast.http.content import head as readable
 from holdfast.http.content import read
-from holdfast.http.engines.base import Engine, EngineError, Sent
-from holdfast.http.engines.h1_request import CHUNKED, LAST_CHUNK, Encoder, NotOurs, RequestHead, chunk
+from holdfast.http.engines.base import Engine, EngineError
+from holdfast.http.engines.h1_request import Framing, NotOurs, RequestHead
 from holdfast.http.engines.httpx2_engine import engine_error, is_unreplaced, keep_cookies
-from holdfast.http.engines.native_connection import Connection
-from holdfast.http.engines.native_pool import Origin, Pool
+from holdfast.http.engines.native_connection import Connection, Origin
+from holdfast.http.engines.native_pool import Pool
+from holdfast.http.engines.native_request import AT_ONCE, PATIENCE, Heads, name_request, stream_of
 from holdfast.http.response import NativeResponse
-
-_AT_ONCE = 64 * 1024
-"""Bytes of a body that go out together with their head, and in one piece."""
-_PATIENCE = 1.0
-"""Seconds that a body waits for a 100 (RFC 9110, section 10.1.1: it must not wait for ever)."""
-_MOST_KNOWN = 1024
-
-
-class _Known:
-    """What is the same for all requests to a URL."""
-
-    __slots__ = ("lines", "origin", "url")
-
-    def __init__(self, url: httpx2.URL, origin: Origin) -> None:
-        self.url = url
-        self.origin = origin
-        self.lines: dict[str, bytes] = {}
 
 
 class AsyncNativeEngine:
@@ -67,8 +50,7 @@ class AsyncNativeEngine:
         self._jar = jar
         self._make_fallback = fallback
         self._fallback: Engine | None = None
-        self._encoder = Encoder()
-        self._known: dict[Any, _Known] = {}
+        self._heads: Heads[Connection] = Heads(self._origin, self._forget_unused)
         self._pool: Pool | None = None
         self._settings = ssl_context, limits, uds, local_address
         self._closed = False
@@ -82,25 +64,13 @@ class AsyncNativeEngine:
         except NotOurs:
             return await self._elsewhere(job)
         except EngineError as error:
-            cause = error.cause
-            if isinstance(cause, httpx2.RequestError):
-                cause.request = _request(job)
+            name_request(error, job)
             raise
 
     async def _send(self, job: Job) -> httpx2.Response:
         """As `send`, for requests like most."""
-        context = job.context
+        origin, head = self._heads.of(job)
         body = job.body
-        known = self._known.get(context)
-        if known is None or known.url is not job.url:
-            known = self._look(job)
-        line = known.lines.get(job.method)
-        if line is None:
-            line = known.lines[job.method] = self._encoder.request_line(job.method, job.url.raw_path)
-        head = self._encoder.encode(line, job.headers, len(body) if body.__class__ is bytes else None)
-        origin = known.origin
-        if origin.foreign:
-            raise NotOurs("the server speaks another version of HTTP")
         pool = self._pool
         assert pool is not None  # noqa: S101  # whose the origin is
         connection = pool.take(origin)
@@ -110,11 +80,11 @@ class AsyncNativeEngine:
         if body.__class__ is not bytes:
             # Not before: one that can be sent only once may be for others to send.
             try:
-                sent = _stream(body)
+                sent = stream_of(body, sync=False)
             except EngineError:
                 pool.release(connection)
                 raise
-        if sent.__class__ is bytes and len(sent) <= _AT_ONCE and not head.expects:
+        if sent.__class__ is bytes and len(sent) <= AT_ONCE and not head.expects:
             data = head.data + sent if sent else head.data
             future = connection.begin(job, data, sent, closes=head.closes, sending=False)
             turn = connection.turn
@@ -139,8 +109,7 @@ class AsyncNativeEngine:
             response.hold(b"")  # the status says enough, whatever became of the explanation
         return response
 
-    def _look(self, job: Job) -> _Known:
-        """What is to be known about a URL that was not sent to before."""
+    def _origin(self, name: str, url: httpx2.URL) -> Origin:
         pool = self._pool
         if pool is None:
             context, limits, uds, local_address = self._settings
@@ -148,12 +117,11 @@ class AsyncNativeEngine:
             pool = self._pool = Pool(loop, context, limits, uds=uds, local_address=local_address)
             if self._closed:
                 pool.close()
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-            pool.forget_unused()
-        known = _Known(job.url, pool.origin(job.context.origin, job.url))
-        self._known[job.context] = known
-        return known
+        return pool.origin(name, url)
+
+    def _forget_unused(self) -> None:
+        if self._pool is not None:
+            self._pool.forget_unused()
 
     async def _elsewhere(self, job: Job) -> httpx2.Response:
         engine = self._fallback
@@ -168,23 +136,6 @@ class AsyncNativeEngine:
             await self._pool.aclose()
         if self._fallback is not None:
             await self._fallback.aclose()
-
-
-def _request(job: Job) -> httpx2.Request:
-    """What an exception says that it was about."""
-    stream = httpx2.ByteStream(job.body if job.body.__class__ is bytes else b"")
-    return httpx2.Request(job.method, job.url, headers=job.headers, stream=stream)
-
-
-def _stream(body: Any) -> Any:
-    """What one attempt sends of a body that is not in memory."""
-    try:
-        stream = body.stream(sync=False)
-    except (BodySpent, TypeError, ValueError) as error:
-        raise EngineError(str(error), sent=Sent.NO, phase="build", cause=error) from error
-    if not hasattr(stream, "__aiter__"):
-        raise EngineError("the body is one for sync use", sent=Sent.NO, phase="build")
-    return stream
 
 
 def _abandon(connection: Connection, turn: int, future: asyncio.Future[list[NativeResponse]]) -> None:
@@ -212,50 +163,45 @@ async def _send_slowly(connection: Connection, job: Job, head: RequestHead, body
 
 
 async def _send_body(connection: Connection, turn: int, job: Job, head: RequestHead, body: Any) -> None:
-    if head.expects:
-        await _continued(connection, turn)
+    if head.expects and not await _wanted(connection, turn):
+        return
     write = job.timeouts["write"]
     if body.__class__ is bytes:
-        whole = memoryview(body)
-        for at in range(0, len(body), _AT_ONCE):
+        view = memoryview(body)
+        for at in range(0, len(body), AT_ONCE):
             if not connection.serves(turn):
                 return
-            connection.send(whole[at : at + _AT_ONCE])
+            connection.send(view[at : at + AT_ONCE])
             await connection.flushed(write)
     else:
-        left = head.length
+        framing = Framing(head.length)
         chunks = aiter(body)
         try:
             async for data in chunks:
                 if not connection.serves(turn):
                     return
-                if not data:
-                    continue
-                if left == CHUNKED:
-                    connection.send(chunk(data))
-                elif len(data) > left:
-                    raise httpx2.LocalProtocolError("the body is longer than its Content-Length")
-                else:
-                    left -= len(data)
-                    connection.send(data)
-                await connection.flushed(write)
+                if data:
+                    connection.send(framing.piece(data))
+                    await connection.flushed(write)
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
-        if left > 0:
-            raise httpx2.LocalProtocolError("the body is shorter than its Content-Length")
-        if left == CHUNKED and connection.serves(turn):
-            connection.send(LAST_CHUNK)
+        end = framing.end()
+        if end and connection.serves(turn):
+            connection.send(end)
     if connection.serves(turn):
         connection.sent()
 
 
-async def _continued(connection: Connection, turn: int) -> None:
+async def _wanted(connection: Connection, turn: int) -> bool:
     """Waits until the server wants the body, or answers without it, for a while."""
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while connection.serves(turn) and not connection.interim():
                 await connection.waited()
     except TimeoutError:
         pass
+    if connection.serves(turn) and connection.answered():
+        connection.sent(whole=False)
+    return connection.serves(turn) and not connection.answered()

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections import deque
-from collections.abc import AsyncIterator
-from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
-
-import httpx2
+from typing import Any, Protocol, TypeAlias
 
 from holdfast.core.effects import FOREVER, Job
-from holdfast.http.content import BodyLimitError
-from holdfast.http.engines.base import EngineError, Phase, Sent
+from holdfast.http.engines import native_errors as errors
+from holdfast.http.engines import native_request
+from holdfast.http.engines.base import EngineError
 from holdfast.http.engines.h1 import Assembly
+from holdfast.http.engines.native_body import NativeBody
+from holdfast.http.engines.native_coded import content_of, is_for_a_reader
+from holdfast.http.engines.native_network import NetworkStream
 from holdfast.http.engines.wire import HUNG_UP, has_hung_up
 from holdfast.http.response import NativeResponse, streamed, whole
-
-if TYPE_CHECKING:
-    from holdfast.http.engines.native_pool import Origin
-
-_HIGH = 256 * 1024
-"""Bytes of a streamed body that wait for their reader before no more are read from the connection."""
-_LOW = 64 * 1024
 
 
 class Keeper(Protocol):
@@ -45,10 +37,14 @@ class Keeper(Protocol):
         ...
 
 
+Origin: TypeAlias = "native_request.Origin[Connection]"
+
+
 class Connection(asyncio.Protocol):
     """A connection to one origin.
 
     Attributes:
+        assembly: of the response that is being waited for, or read; None if there is none.
         due: when whatever it waits for takes too long: an answer, room to write, or the next request.
         handed: whether it was given to one who has not begun yet.
         gone: whether it takes no more requests, because it was closed, or is about to be.
@@ -56,8 +52,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_assembly", "_began", "_body", "_closes", "_full", "_future", "_job", "_keeper", "_loop", "_poll", "_read",
-        "_sending", "_stream", "_transport", "_waiter", "due", "gone", "handed", "origin", "turn",
+        "_began", "_body", "_closes", "_full", "_future", "_job", "_keeper", "_loop", "_poll", "_read",
+        "_sending", "_stream", "_transport", "_waiter", "assembly", "due", "gone", "handed", "origin", "turn",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
@@ -72,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._poll: select.poll | None = None
         self._full = False
         # Of the request that is being served:
-        self._assembly: Assembly | None = None
+        self.assembly: Assembly | None = None
         self._job: Job | None = None
         self._body: Any = b""
         self._future: asyncio.Future[list[NativeResponse]] | None = None
@@ -122,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._body = body
         self._closes = closes
         self._sending = sending
-        self._assembly = Assembly(bodiless=job.method == "HEAD", most=job.cap)
+        self.assembly = Assembly(bodiless=job.method == "HEAD", most=job.cap)
         future = self._future = self._loop.create_future()
         read = job.timeouts["read"]
         self._read = FOREVER if read is None else read
@@ -138,12 +134,17 @@ class Connection(asyncio.Protocol):
 
     def serves(self, turn: int) -> bool:
         """Whether the request of this turn has not come to its end."""
-        return self.turn == turn and self._assembly is not None
+        return self.turn == turn and self.assembly is not None
 
     def interim(self) -> bool:
         """Whether an answer has begun, be it an informational one."""
-        assembly = self._assembly
+        assembly = self.assembly
         return assembly is None or assembly.interim > 0 or assembly.head is not None
+
+    def answered(self) -> bool:
+        """Whether the head of the answer is there."""
+        assembly = self.assembly
+        return assembly is None or assembly.head is not None
 
     def send(self, data: bytes | memoryview) -> None:
         """Sends more of the body."""
@@ -166,10 +167,11 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
-    def sent(self) -> None:
-        """The whole body was handed to `send`."""
+    def sent(self, *, whole: bool = True) -> None:
+        """The body was handed to `send`, or what the server wants of it, after which it gets no more requests."""
         self._sending = False
-        if self._assembly is not None and self._stream is None:
+        self._closes = self._closes or not whole
+        if self.assembly is not None and self._stream is None:
             self._wait_until(monotonic() + self._read)
 
     def abort(self) -> None:
@@ -191,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     def fail(self, error: EngineError) -> None:
         """Ends the request that is being served."""
-        future, stream, job, assembly = self._future, self._stream, self._job, self._assembly
+        future, stream, job, assembly = self._future, self._stream, self._job, self.assembly
         body, began = self._body, self._began
         self._clear()
         self.drop()
@@ -207,14 +209,11 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """It has taken too long."""
-        assembly = self._assembly
+        assembly = self.assembly
         if assembly is None:
             self.drop()
-        elif self._sending:
-            self.fail(_timed_out(httpx2.WriteTimeout("the server did not take the body in time"), "write"))
         else:
-            phase: Phase = "head" if assembly.head is None else "body"
-            self.fail(_timed_out(httpx2.ReadTimeout("the server sent nothing in time"), phase))
+            self.fail(errors.too_slow(assembly, sending=self._sending))
 
     # What the transport tells
 
@@ -222,7 +221,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        assembly = self._assembly
+        assembly = self.assembly
         if assembly is None:
             # Not asked for: it must not be taken for the answer to what is asked next.
             self.drop()
@@ -239,14 +238,14 @@ class Connection(asyncio.Protocol):
         if stream is not None:
             if assembly.pieces:
                 stream.add(assembly.taken())
-        elif assembly.head is not None and (assembly.head.coded or self._job.stream):  # type: ignore[union-attr]
+        elif assembly.head is not None and is_for_a_reader(assembly.head, self._job):  # type: ignore[arg-type]
             self._hand_over(assembly)
         elif not self._sending:
             self.due = monotonic() + self._read
         self._wake()
 
     def eof_received(self) -> None:
-        assembly = self._assembly
+        assembly = self.assembly
         if assembly is None:
             self.drop()
             return
@@ -258,16 +257,13 @@ class Connection(asyncio.Protocol):
             self._complete(assembly)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        assembly = self._assembly
+        assembly = self.assembly
         if assembly is None:
             self.drop()
         elif exc is None:
             self.eof_received()
         else:
-            phase: Phase = "head" if assembly.head is None else "body"
-            cause = httpx2.ReadError(str(exc))
-            cause.__cause__ = exc
-            self.fail(EngineError(str(exc), sent=Sent.MAYBE, phase=phase, cause=cause))
+            self.fail(errors.broken(exc, assembly))
 
     def pause_writing(self) -> None:
         self._full = True
@@ -283,17 +279,19 @@ class Connection(asyncio.Protocol):
         head = assembly.head
         assert head is not None  # noqa: S101  # it is complete
         assert job is not None  # noqa: S101  # whose response it is
-        if stream is None and (head.coded or job.stream):
-            self._hand_over(assembly)
-            stream = self._stream
+        content = None
+        if stream is None:
+            content = content_of(assembly, job)
+            if content is None:
+                self._hand_over(assembly)
+                stream = self._stream
         reusable = assembly.reusable and not self._closes and not self._sending
         self._clear()
         if stream is not None:
             stream.end(assembly.taken())
         elif future is not None and not future.done():
-            future.set_result(
-                [whole(head, assembly.taken(), job, body, self.network_stream, (self._began, monotonic()))]
-            )
+            times = self._began, monotonic()
+            future.set_result([whole(head, content or b"", job, body, self.network_stream, times, size=assembly.size)])
         if reusable:
             self._keeper.release(self)
         else:
@@ -314,7 +312,7 @@ class Connection(asyncio.Protocol):
             future.set_result([streamed(assembly.head, stream, job, self._body, self.network_stream)])
 
     def _clear(self) -> None:
-        self._assembly = self._job = self._future = self._stream = None
+        self.assembly = self._job = self._future = self._stream = None
         self._body = b""
         self._sending = False
         self.due = FOREVER
@@ -366,125 +364,3 @@ class Connection(asyncio.Protocol):
     def network_stream(self) -> NetworkStream:
         """What a response tells of the connection that it came over."""
         return NetworkStream(self)
-
-
-class NetworkStream:
-    """The ``network_stream`` of a response: tells of its connection, which goes on serving others."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def get_extra_info(self, info: str) -> Any:
-        """What httpcore2's streams tell of themselves: ``ssl_object``, ``socket``, ``client_addr`` and the like."""
-        return self._connection.told_of(info)
-
-
-class NativeBody(httpx2.AsyncByteStream):
-    """The body of a response that is read while it comes.
-
-    Attributes:
-        elapsed: the time from the request to the closing, once it was closed.
-    """
-
-    def __init__(self, connection: Connection, timeouts: dict[str, float | None], began: float) -> None:
-        self.elapsed: timedelta | None = None
-        self._connection: Connection | None = connection
-        self._timeouts = timeouts  # the very dict of the request, which may get other ones
-        self._began = began
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._paused = False
-        self._error: EngineError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    # By the connection
-
-    def add(self, piece: bytes) -> None:
-        """More of it came."""
-        self._pieces.append(piece)
-        self._size += len(piece)
-        connection = self._connection
-        if self._size > _HIGH and not self._paused and connection is not None:
-            self._paused = True
-            connection.pause()
-        self._wake()
-
-    def end(self, piece: bytes) -> None:
-        """The rest of it came. The connection may serve others from now on."""
-        connection, self._connection = self._connection, None
-        if self._paused and connection is not None:
-            self._paused = False
-            connection.resume()
-        if piece:
-            self._pieces.append(piece)
-        self._wake()
-
-    def fail(self, error: EngineError) -> None:
-        """No more of it will come."""
-        self._connection = None
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    # By the reader
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces = self._pieces
-        while True:
-            while pieces:
-                piece = pieces.popleft()
-                self._size -= len(piece)
-                connection = self._connection
-                if self._paused and self._size < _LOW and connection is not None:
-                    self._paused = False
-                    connection.resume()
-                yield piece
-            if self._error is not None:
-                public = _public(self._error)
-                raise public from public.__cause__
-            if self._connection is None:
-                return
-            await self._more(self._connection)
-
-    async def _more(self, connection: Connection) -> None:
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
-        connection.wanted(self._timeouts["read"])
-        try:
-            await waiter
-        except BaseException:
-            self._give_up()
-            raise
-        finally:
-            self._waiter = None
-            if self._connection is not None:
-                connection.unwanted()
-
-    def _give_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if self._error is None:
-            cause = httpx2.ReadError("the response was closed")
-            self._error = EngineError(str(cause), sent=Sent.MAYBE, phase="body", cause=cause)
-        connection.abort()
-
-    async def aclose(self) -> None:
-        """Closes the connection, unless the whole body has come."""
-        self.elapsed = timedelta(seconds=monotonic() - self._began)
-        self._give_up()
-        self._pieces.clear()
-
-
-def _public(error: EngineError) -> Exception:
-    """What httpx2 would raise."""
-    if error.cause is not None:
-        return error.cause
-    return BodyLimitError(str(error))
-
-
-def _timed_out(cause: httpx2.TimeoutException, phase: Phase) -> EngineError:
-    return EngineError(str(cause), sent=Sent.MAYBE, phase=phase, cause=cause, timed_out=True)

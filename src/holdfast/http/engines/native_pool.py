@@ -11,32 +11,14 @@ from typing import Any
 import httpx2
 
 from holdfast.core.effects import FOREVER
-from holdfast.http.engines.base import EngineError, Sent
+from holdfast.http.engines import native_errors as errors
+from holdfast.http.engines import native_request
 from holdfast.http.engines.dialing import dialed
 from holdfast.http.engines.h1_request import NotOurs
 from holdfast.http.engines.interrupted import before_sending
-from holdfast.http.engines.native_connection import Connection
+from holdfast.http.engines.native_connection import Connection, Origin
 
 _UNLIMITED = 1 << 62
-
-
-class Origin:
-    """Scheme, host and port, and the idle connections to it.
-
-    Attributes:
-        idle: those, the one that was used last at the end.
-        foreign: whether it speaks another version of HTTP, so that others have to serve it.
-    """
-
-    __slots__ = ("foreign", "host", "idle", "name", "port", "tls")
-
-    def __init__(self, name: str, url: httpx2.URL) -> None:
-        self.name = name
-        self.tls = url.scheme == "https"
-        self.host = url.raw_host.decode("ascii")
-        self.port = url.port or (443 if self.tls else 80)
-        self.idle: list[Connection] = []
-        self.foreign = False
 
 
 class _Waiter:
@@ -96,7 +78,7 @@ class Pool:
         """The origin of a URL. There is one of each name."""
         origin = self._origins.get(name)
         if origin is None:
-            origin = self._origins[name] = Origin(name, url)
+            origin = self._origins[name] = native_request.Origin(name, url)
         return origin
 
     def forget_unused(self) -> None:
@@ -129,7 +111,7 @@ class Pool:
             NotOurs: the server speaks HTTP/2 only.
         """
         if self._closed:
-            raise _closed()
+            raise errors.closed()
         if self._waiters or not self._has_room():
             connection = await self._turn(origin, timeouts["pool"])
             if connection is not None:
@@ -203,19 +185,12 @@ class Pool:
         try:
             async with asyncio.timeout(timeout):
                 connection = await self._connected(origin)
-        except TimeoutError as error:
-            cause: httpx2.TransportError = httpx2.ConnectTimeout(str(error) or "no connection was made in time")
-            cause.__cause__ = error
-            raise EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause, timed_out=True) from error
         except OSError as error:
-            cause = httpx2.ConnectError(str(error) or type(error).__name__)
-            cause.__cause__ = error
-            raise EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause) from error
+            raise errors.not_connected(error) from error
         if connection.gone or self._closed:
             connection.drop()
-            raise _closed() if self._closed else _ended()
-        security = connection.told_of("ssl_object")
-        if security is not None and security.selected_alpn_protocol() not in (None, "http/1.1"):
+            raise errors.closed() if self._closed else errors.ended()
+        if not native_request.speaks_http1(connection.told_of("ssl_object")):
             connection.drop()
             origin.foreign = True
             raise NotOurs("the server chose another version of HTTP")
@@ -240,8 +215,7 @@ class Pool:
         """What a connection to an origin is made with. To be asked at the last moment."""
         if not origin.tls:
             return {}
-        self._ssl_context.set_alpn_protocols(["http/1.1"])  # others may have offered HTTP/2 with the same context
-        return {"ssl": self._ssl_context, "server_hostname": origin.host}
+        return {"ssl": native_request.offering_http1(self._ssl_context), "server_hostname": origin.host}
 
     # What connections tell
 
@@ -318,7 +292,7 @@ class Pool:
             if waiter.due <= now:
                 self._drop_waiter(waiter)
                 if not waiter.future.done():
-                    waiter.future.set_exception(_pool_timeout())
+                    waiter.future.set_exception(errors.none_free())
             elif waiter.due < following:
                 following = waiter.due
         if following < self.next:
@@ -330,10 +304,9 @@ class Pool:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.future.done():
-                waiter.future.set_exception(_closed())
-        cause = httpx2.ReadError("the client was closed")
+                waiter.future.set_exception(errors.closed())
         for connection in list(self._connections):
-            connection.fail(EngineError(str(cause), sent=Sent.MAYBE, phase="head", cause=cause))
+            connection.fail(errors.cut_off(connection.assembly))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -345,18 +318,3 @@ class Pool:
         # A transport lets go of its socket one turn of the loop after it was told to; one with TLS, two.
         for _ in range(3):
             await asyncio.sleep(0)
-
-
-def _closed() -> EngineError:
-    cause = httpx2.ConnectError("the client was closed")
-    return EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause)
-
-
-def _ended() -> EngineError:
-    cause = httpx2.ConnectError("the server closed the connection before anything was sent")
-    return EngineError(str(cause), sent=Sent.NO, phase="connect", cause=cause)
-
-
-def _pool_timeout() -> EngineError:
-    cause = httpx2.PoolTimeout("no connection became free in time")
-    return EngineError(str(cause), sent=Sent.NO, phase="pool", cause=cause, timed_out=True)
