@@ -81,9 +81,9 @@ class ClientConfig(Part):
         max_keepalive_connections: idle connections that are kept for later, the rest are closed; None keeps all.
         keepalive_expiry: seconds that an idle connection is kept; None for ever.
         service_name: what errors and logs call the server.
-        engine: what sends: `"httpx2"`, or `"native"`, connections of our own, which cost a fraction. Native ones speak
-            HTTP/1.1 without a proxy: where HTTP/2 or a proxy is asked for, and where a client or transport is handed
-            in, httpx2 sends all the same. `"auto"` is `"httpx2"` for now.
+        engine: what sends: `"native"`, connections of our own, which cost a fraction of httpx2's, or `"httpx2"`. Native
+            ones speak HTTP/1.1 without a proxy: where HTTP/2 or a proxy is asked for, and where a client or transport
+            is handed in, httpx2 sends all the same. `"auto"` is native wherever it can be.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)

@@ -11,6 +11,7 @@ output and error as descriptors beside it, and is answered with the process's id
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -79,10 +80,10 @@ def become(asked: dict[str, object], output: int, errors: int) -> None:
 
 
 if __name__ == "__main__":
-    import holdfast.cli.app
-    import holdfast.servers.app
     from holdfast.cli import main as command
 
+    for name in ("holdfast.cli.app", "holdfast.servers.app"):
+        importlib.import_module(name)
     # Ctrl-C is for the tests to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()

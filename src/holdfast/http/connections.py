@@ -117,8 +117,8 @@ class Connections:
             return "http_client was handed in"
         if self._transport is not None:
             return "a transport was handed in"
-        if config.engine != "native":
-            return f"engine={config.engine!r}"
+        if config.engine == "httpx2":
+            return "engine='httpx2'"
         if config.http2:
             return "http2=True"
         if config.proxy is not None:
