@@ -4,9 +4,9 @@ PYTHON ?= python3
 VERSIONS := 3.11 3.12 3.13
 PINS := requirements/dev.txt
 BENCH_PINS := requirements/bench.txt
-# Two workers: the suite waits for real sockets and processes as often as for the processor. Each begins with a half of
-# its own, so that what the tests of a file share is made once.
-PYTEST_WORKERS ?= 2
+# More workers than there may be processors: the suite waits for real sockets and processes as often as it computes. Each
+# begins with a part of its own, so that what the tests of a file share is made once.
+PYTEST_WORKERS ?= 4
 XDIST := -n $(PYTEST_WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help

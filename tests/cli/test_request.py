@@ -388,7 +388,12 @@ def test_limits_end_an_attempt(server, option, holdfast):
 
 
 def test_a_name_that_takes_long_to_look_up_does_not_outlast_the_deadline(monkeypatch, holdfast):
-    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **named: time.sleep(20))
+    def slow(*args, flags=0, **named):
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "it is a name")
+        time.sleep(20)
+
+    monkeypatch.setattr("socket.getaddrinfo", slow)
     began = time.monotonic()
     assert holdfast("request", "http://service.test/", "--deadline", "0.2").code == 4
     assert time.monotonic() - began < 10

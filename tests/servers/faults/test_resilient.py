@@ -115,11 +115,14 @@ def test_the_share_that_is_struck_is_the_rate(server, colour):
     assert 15 < failed < 45
 
 
-def test_chunks_beside_a_length_decide(colour, server):
-    """As RFC 9112, section 6.3, has it."""
-    client = colour.client(server.url)
-    reply = colour(client.post("/msg", headers={"X-Holdfast-Fault": "wrong_length=3;form=with_chunked"}))
-    assert reply.content == BODY
+def test_chunks_beside_a_length_decide_or_are_refused(colour, server):
+    """RFC 9112, section 6.3, has the one, and would rather have the other."""
+    headers = {"X-Holdfast-Fault": "wrong_length=3;form=with_chunked"}
+    client = colour.client(server.url, engine="httpx2")
+    assert colour(client.post("/msg", headers=headers)).content == BODY
+    client = colour.client(server.url, engine="native")
+    with pytest.raises(APIConnectionError, match="both a Content-Length and a Transfer-Encoding"):
+        colour(client.post("/msg", headers=headers))
 
 
 def test_surplus_bytes_do_not_become_the_next_answer(colour, server):
