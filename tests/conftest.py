@@ -24,7 +24,15 @@ settings.register_profile("dev", _SHARED, max_examples=100, stateful_step_count=
 settings.register_profile("thorough", _SHARED, max_examples=5_000, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
-# TEST_ENGINE=native runs everything with that engine, where a test does not say which.
+# What takes minutes. Left for the end, all other workers would wait for it.
+_FIRST = (
+    "executions/test_processes.py",
+    "memory/test_crash.py",
+    "crews/test_processes.py",
+    "executions/test_durable.py",
+)
+
+# TEST_ENGINE=httpx2 runs everything with that engine, where a test does not say which.
 if engine := os.environ.get("TEST_ENGINE"):
     ClientConfig.model_fields["engine"].default = engine
     ClientConfig.model_rebuild(force=True)
@@ -36,6 +44,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 # coverage has a lock of its own, which another thread may hold at a fork: a child that is measured then waits for ever,
 # as soon as it runs a line. This comes before Holdfast, whose lines are the first that a child runs.
 os.register_at_fork(after_in_child=partial(sys.settrace, None))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts first what takes longest."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(_FIRST))
 
 
 @pytest.fixture(scope="session")
