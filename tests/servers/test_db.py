@@ -114,31 +114,6 @@ def test_one_that_starts_is_patient_with_another_that_migrates(storage, monkeypa
     asyncio.run(main())
 
 
-def test_one_that_hangs_in_a_transaction_does_not_keep_its_locks(postgres_server, tmp_path, monkeypatch):
-    monkeypatch.setattr(db, "IDLE_TIMEOUT_SECONDS", 0.2)
-    storage = Storage(tmp_path, postgres_server.emptied())
-
-    async def main() -> None:
-        first, second = database(storage), database(storage)
-        await first.open()
-        await second.open()
-        async with first.writing() as connection:
-            await connection.execute(text("CREATE TABLE counter (n int)"))
-            await connection.execute(text("INSERT INTO counter VALUES (0)"))
-        with pytest.raises(SQLAlchemyError):
-            async with first.writing() as hanging:
-                await hanging.execute(text("UPDATE counter SET n = 1"))
-                async with second.writing() as connection:
-                    await connection.execute(text("UPDATE counter SET n = 2"))
-                await hanging.execute(text("UPDATE counter SET n = 3"))
-        async with first.reading() as connection:
-            assert (await connection.execute(text("SELECT n FROM counter"))).scalar_one() == 2
-        await first.close()
-        await second.close()
-
-    asyncio.run(main())
-
-
 OPEN = """
 import asyncio, pathlib, sys
 from holdfast.servers.db import Database, database_url

@@ -43,10 +43,6 @@ POOL_TIMEOUT_SECONDS = 30.0
 LOCK_TIMEOUT_SECONDS = 10.0
 """For so long another process's lock is waited for; and, with SQLite, the writers of this one that came before."""
 
-IDLE_TIMEOUT_SECONDS = 10.0
-"""For so long a transaction may do nothing before PostgreSQL ends it. A process that was stopped, or hangs, would keep
-its locks for ever, and nobody could take over from it."""
-
 MIGRATION_TIMEOUT_SECONDS = 60.0
 """For so long a server that starts waits for others that start beside it, each of which looks at every migration."""
 
@@ -237,7 +233,6 @@ class Database:
                 "timeout": LOCK_TIMEOUT_SECONDS,
                 "server_settings": {
                     "lock_timeout": f"{lock_timeout * 1000:.0f}ms",
-                    "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT_SECONDS * 1000:.0f}ms",
                     "timezone": "UTC",
                 },
             },

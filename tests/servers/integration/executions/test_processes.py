@@ -136,11 +136,17 @@ def test_a_server_that_is_believed_dead_and_is_not_does_no_harm(tmp_path, servic
         workflow = one.workflow("s", service.url, "a", "b", "c")
         begun = one.execute(workflow)["id"]
         other.until(begun, lambda found: found["steps"][1]["status"] == "RUNNING")
-        first.process.send_signal(signal.SIGSTOP)
-        try:
-            other.until(begun, lambda found: found["steps"][1]["attempts"] == 2)
-        finally:
-            first.process.send_signal(signal.SIGCONT)
+        for last in (False, False, False, True):
+            first.process.send_signal(signal.SIGSTOP)
+            try:
+                other.until(begun, lambda found: found["steps"][1]["attempts"] == 2, 60 if last else 8)
+                break
+            except AssertionError:
+                # It may be in the middle of a transaction, and nobody gets past its locks.
+                if last:
+                    raise
+            finally:
+                first.process.send_signal(signal.SIGCONT)
         service.held.pop("b").set()
         assert other.ended(begun)["status"] == "COMPLETED"
         time.sleep(1)

@@ -17,7 +17,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
-from holdfast.servers.db import IDLE_TIMEOUT_SECONDS
 from holdfast.servers.service import ServerStartError
 from holdfast.servers.sqlite_file import prepare_file
 
@@ -198,8 +197,6 @@ class Durable:
             url = sa.make_url(self._storage.database_url).set(drivername="postgresql+psycopg")
             # What asyncpg calls ssl, psycopg and libpq call sslmode.
             query = {"sslmode" if name == "ssl" else name: value for name, value in url.query.items()}
-            # See there: dbos's transactions have locks too.
-            query.setdefault("options", f"-c idle_in_transaction_session_timeout={IDLE_TIMEOUT_SECONDS * 1000:.0f}")
             config["system_database_url"] = url.set(query=query).render_as_string(hide_password=False)
         return config
 

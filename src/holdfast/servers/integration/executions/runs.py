@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Interruption", "Run", "Runs"]
 
 
+EXPECTED_SECONDS = 10.0
+"""For so long there is room for one that was said to begin, and has not."""
+
+
 class Interruption(Enum):
     """Why a process does not go on with an execution."""
 
@@ -61,12 +65,18 @@ class Runs:
         self.stopping = False
         self._slots = asyncio.Semaphore(limit)
         self._runs: set[Run] = set()
+        self._expected: dict[tuple[UUID, int], float] = {}
         self._tasks: set[asyncio.Task[object]] = set()
 
-    @property
-    def count(self) -> int:
-        """How many there are, with those that wait for a slot."""
-        return len(self._runs)
+    def expect(self, execution_id: UUID, run: int) -> bool:
+        """Keeps room for one that is about to begin here. False if there is none."""
+        now = asyncio.get_running_loop().time()
+        # Some never come: they have begun elsewhere.
+        self._expected = {one: until for one, until in self._expected.items() if until > now}
+        if len(self._runs) + len(self._expected) >= self.limit:
+            return False
+        self._expected[execution_id, run] = now + EXPECTED_SECONDS
+        return True
 
     @asynccontextmanager
     async def entered(self, execution_id: UUID, run: int) -> AsyncIterator[Run]:
@@ -83,6 +93,7 @@ class Runs:
             self._tasks.add(one.task)
             one.task.add_done_callback(self._tasks.discard)
         self._runs.add(one)
+        self._expected.pop((execution_id, run), None)
         try:
             async with self._slots:
                 one.has_slot = True

@@ -180,7 +180,7 @@ class _Life:
         if self._over.done():
             # The next server begins it.
             return
-        queued = self.runs.count + len(self._beginning) > self.runs.limit
+        queued = not self.runs.expect(execution_id, run)
         try:
             await self.durable.start(execution_id, run, queued=queued)
         except Exception:
