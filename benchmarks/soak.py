@@ -372,7 +372,7 @@ def main() -> None:
         "--sync", type=int, default=16, help=f"of the {IN_FLIGHT} callers, on threads (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of faults and calls (default: %(default)s)")
-    parser.add_argument("--engine", choices=["auto", "native", "httpx2"], default="auto", help="under asyncio")
+    parser.add_argument("--engine", choices=["auto", "native", "httpx2"], default="auto", help="what sends")
     parser.add_argument("--tracemalloc", action="store_true", help="show the lines that hold more and more")
     arguments = parser.parse_args()
     if arguments.tracemalloc:
